@@ -1,0 +1,51 @@
+//! Why a write was not done.
+
+use std::time::Duration;
+
+use crate::telemetry::Outcome;
+
+/// Why a write was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Somebody else was faster.
+    #[error("it has changed since it was read")]
+    Conflict,
+    /// The object, or its kind, is not there.
+    #[error("it is not there")]
+    NotFound,
+    /// The API server says no.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// No answer in time.
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+    /// Anything else.
+    #[error(transparent)]
+    Request(Box<kube::Error>),
+}
+
+impl Error {
+    /// How this counts.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Conflict | Self::NotFound => Outcome::Conflict,
+            Self::Refused(_) | Self::TimedOut(_) | Self::Request(_) => Outcome::Failed,
+        }
+    }
+}
+
+impl From<kube::Error> for Error {
+    /// By HTTP status code: kube's own predicates look at the reason alone, which a plain-text 404 does not have.
+    fn from(error: kube::Error) -> Self {
+        match &error {
+            kube::Error::Api(status) => match status.code {
+                404 => Self::NotFound,
+                409 => Self::Conflict,
+                400 | 403 | 422 => Self::Refused(status.message.clone()),
+                _ => Self::Request(Box::new(error)),
+            },
+            _ => Self::Request(Box::new(error)),
+        }
+    }
+}

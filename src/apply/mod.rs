@@ -1,0 +1,15 @@
+//! Writes, each with a time limit, each idempotent.
+//!
+//! Nothing here decides anything: what is written was compiled before. Confinements are written with the version that
+//! they were resolved from; everything else belongs to Domicile alone and is written by server-side apply.
+
+mod error;
+mod event;
+mod write;
+
+pub use error::Error;
+pub use event::Events;
+pub use write::{
+    apply_class, apply_policy, delete_class, delete_policy, label_node, patch_namespace, pods_of, set_finalizer,
+    set_status, touch_policy,
+};

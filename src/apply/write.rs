@@ -1,0 +1,171 @@
+//! One function for each thing that Domicile writes.
+
+use std::{fmt::Debug, future::Future, time::Duration};
+
+use k8s_openapi::{
+    ClusterResourceScope,
+    api::{
+        core::v1::{Namespace as LiveNamespace, Node as LiveNode, Pod as LivePod},
+        networking::v1::{NetworkPolicy, NetworkPolicySpec},
+        storage::v1::StorageClass,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+
+use crate::{
+    compile::{Changes, namespace::NamespacePatch},
+    domain::keys,
+    observe::{Class, Key, Namespace, Node, Pod, Policy},
+};
+
+use super::Error;
+
+/// No request may take longer: the API server is near, and a request that hangs holds its key.
+const LIMIT: Duration = Duration::from_secs(10);
+
+async fn limited<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
+    match tokio::time::timeout(LIMIT, request).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(Error::TimedOut(LIMIT)),
+    }
+}
+
+fn merge() -> PatchParams {
+    PatchParams { field_manager: Some(keys::MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+fn own() -> PatchParams {
+    PatchParams::apply(keys::MANAGER).force()
+}
+
+/// Sets and takes away labels of a node.
+///
+/// # Errors
+/// Why it was not done.
+pub async fn label_node(client: Client, name: &str, changes: &Changes) -> Result<Node, Error> {
+    let patch = Patch::Merge(json!({"metadata": {"labels": changes}}));
+    limited(Api::<LiveNode>::all(client).patch(name, &merge(), &patch)).await.map(Node::from)
+}
+
+/// Sets and takes away labels and annotations of a namespace, if it has not changed since it was read.
+///
+/// # Errors
+/// Why it was not done.
+pub async fn patch_namespace(client: Client, read: &Namespace, patch: &NamespacePatch) -> Result<Namespace, Error> {
+    let NamespacePatch { labels, annotations } = patch;
+    let metadata = json!({
+        "resourceVersion": read.resource_version,
+        "uid": read.uid,
+        "labels": labels,
+        "annotations": annotations,
+    });
+    let patch = Patch::Merge(json!({"metadata": metadata}));
+    limited(Api::<LiveNamespace>::all(client).patch(&read.name, &merge(), &patch)).await.map(Namespace::from)
+}
+
+/// Writes a whole StorageClass.
+///
+/// # Errors
+/// Why it was not done.
+pub async fn apply_class(client: Client, class: &StorageClass) -> Result<Class, Error> {
+    let written = Api::<StorageClass>::all(client);
+    limited(written.patch(&class.name_any(), &own(), &Patch::Apply(class))).await.map(Class::from)
+}
+
+/// Deletes a StorageClass. Volumes and claims are not touched by that.
+///
+/// # Errors
+/// Why it was not done.
+pub async fn delete_class(client: Client, name: &str) -> Result<(), Error> {
+    gone(limited(Api::<StorageClass>::all(client).delete(name, &DeleteParams::default())).await.map(drop))
+}
+
+/// Writes a whole network policy.
+///
+/// # Errors
+/// Why it was not done.
+pub async fn apply_policy(client: Client, key: &Key, spec: NetworkPolicySpec) -> Result<Policy, Error> {
+    let policy = NetworkPolicy {
+        metadata: ObjectMeta {
+            name: Some(key.name.clone()),
+            namespace: Some(key.namespace.clone()),
+            labels: Some([(keys::MANAGED_BY.to_owned(), keys::MANAGER.to_owned())].into()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(spec),
+    };
+    let written = Api::<NetworkPolicy>::namespaced(client, &key.namespace);
+    limited(written.patch(&key.name, &own(), &Patch::Apply(&policy))).await.map(Policy::from)
+}
+
+/// Deletes a network policy of Domicile's.
+///
+/// # Errors
+/// Why it was not done.
+pub async fn delete_policy(client: Client, key: &Key) -> Result<(), Error> {
+    let written = Api::<NetworkPolicy>::namespaced(client, &key.namespace);
+    gone(limited(written.delete(&key.name, &DeleteParams::default())).await.map(drop))
+}
+
+/// Writes nothing into a tenant's policy, so that the admission policies see it once more and narrow it.
+///
+/// # Errors
+/// Why it was not done.
+pub async fn touch_policy(client: Client, key: &Key) -> Result<Policy, Error> {
+    let written = Api::<NetworkPolicy>::namespaced(client, &key.namespace);
+    limited(written.patch(&key.name, &merge(), &Patch::Merge(json!({})))).await.map(Policy::from)
+}
+
+/// The pods of a namespace as the API server has them now, not as a watch has brought them.
+///
+/// # Errors
+/// Why they could not be read.
+pub async fn pods_of(client: Client, namespace: &str) -> Result<Vec<(Key, Pod)>, Error> {
+    let listed = Api::<LivePod>::namespaced(client, namespace);
+    let pods = limited(listed.list(&ListParams::default())).await?;
+    Ok(pods.items.into_iter().map(|pod| (Key::new(namespace, &pod.name_any()), Pod::from(pod))).collect())
+}
+
+/// Writes a whole status.
+///
+/// # Errors
+/// Why it was not done.
+pub async fn set_status<K>(client: Client, name: &str, status: &impl Serialize) -> Result<K, Error>
+where
+    K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let body = json!({"apiVersion": K::api_version(&()), "kind": K::kind(&()), "status": status});
+    limited(Api::<K>::all(client).patch_status(name, &own(), &Patch::Apply(&body))).await
+}
+
+/// Puts Domicile's finalizer on an object, or takes it off, if it has not changed since it was read.
+///
+/// # Errors
+/// Why it was not done.
+pub async fn set_finalizer<K>(client: Client, read: &K, wanted: bool) -> Result<K, Error>
+where
+    K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let mut finalizers: Vec<&str> = read.finalizers().iter().map(String::as_str).collect();
+    finalizers.retain(|name| *name != keys::FINALIZER);
+    if wanted {
+        finalizers.push(keys::FINALIZER);
+    }
+    let metadata = json!({"resourceVersion": read.resource_version(), "finalizers": finalizers});
+    let patch = Patch::Merge(json!({"metadata": metadata}));
+    limited(Api::<K>::all(client).patch(&read.name_any(), &merge(), &patch)).await
+}
+
+/// What is gone already is deleted.
+fn gone(answer: Result<(), Error>) -> Result<(), Error> {
+    match answer {
+        Err(Error::NotFound) => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,57 @@
+//! What of a governed namespace can be reached from outside the cluster, and which names inside lead out of it.
+//!
+//! Where a load balancer or a gateway ends, nobody here can tell, so a residency that denies exposure has none. Names for
+//! hosts outside, and addresses that somebody else owns, are findings whatever the residency says of exposure.
+
+use crate::{
+    domain::{Exposure, Finding, Leg, Subject, Verdict},
+    observe::{Exposed, Key},
+};
+
+use super::Scene;
+
+/// Judges every Service and Ingress that is exposed.
+pub(super) fn audit(scene: &Scene<'_>) -> Vec<Finding> {
+    let exposure = scene.confined.confinement.exposure;
+    scene.exposed.iter().flat_map(|(key, kind, exposed)| judge(key, kind, exposed, exposure)).collect()
+}
+
+fn judge(key: &Key, kind: &'static str, exposed: &Exposed, exposure: Exposure) -> Vec<Finding> {
+    let finding = |rule, message: String, remedy: &str| Finding {
+        verdict: Verdict::NonCompliant,
+        leg: Leg::Exposure,
+        rule,
+        subject: Subject::namespaced(kind, &key.namespace, &key.name, &exposed.uid),
+        message,
+        remedy: remedy.to_owned(),
+    };
+    let how = exposed.how.as_str();
+    let mut findings = Vec::new();
+    match how {
+        "ExternalName" => findings.push(finding(
+            "domicile/external-name",
+            "a Service of type ExternalName leads out of the cluster".to_owned(),
+            "name the host in the workload, where spec.network.egress.allow of the DataResidency decides",
+        )),
+        "externalIPs" => {}
+        "Ingress" if exposure == Exposure::Deny => findings.push(finding(
+            "domicile/route",
+            format!("{how} opens governed pods to the outside, and exposure is {exposure}"),
+            "delete it and reach them inside the cluster, or ask for spec.network.exposure: Allow of the DataResidency",
+        )),
+        _ if exposure == Exposure::Deny => findings.push(finding(
+            "domicile/service-type",
+            format!("a Service of type {how} is reached from outside the cluster, and exposure is {exposure}"),
+            "make it a ClusterIP, or ask for spec.network.exposure: Allow of the DataResidency",
+        )),
+        _ => {}
+    }
+    if exposed.external_ips || how == "externalIPs" {
+        findings.push(finding(
+            "domicile/external-ips",
+            "it takes in traffic to externalIPs, whoever owns those addresses".to_owned(),
+            "remove spec.externalIPs",
+        ));
+    }
+    findings
+}

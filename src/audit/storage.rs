@@ -1,0 +1,161 @@
+//! Where governed data lies: the classes of claims, the volumes behind them, and what pods mount past any claim.
+//!
+//! A class says where a volume is made; the volume itself says where it was made. Both are judged, since a volume may be
+//! older than the confinement, or be written by hand. A place that cannot be told is `Unknown`.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    domain::{Finding, Leg, Subject, Verdict, drivers, keys},
+    observe::{Claim, Key, Pod, Volume},
+    resolve::{Location, proven},
+};
+
+use super::Scene;
+
+/// Label by which volumes of one machine name it.
+const HOSTNAME: &str = "kubernetes.io/hostname";
+
+/// Judges every claim, every volume behind one, and the inline volumes of every pod that runs or may yet run.
+pub(super) fn audit(scene: &Scene<'_>) -> Vec<Finding> {
+    let active = scene.pods.iter().filter(|(_, pod)| pod.is_active());
+    let mut findings: Vec<Finding> = active.filter_map(|(key, pod)| inline(key, pod)).collect();
+    for (key, claim) in &scene.claims {
+        findings.extend(class(scene, key, claim));
+        findings.extend(location(scene, key, claim));
+    }
+    findings
+}
+
+/// It mounts what no claim speaks of.
+fn inline(key: &Key, pod: &Pod) -> Option<Finding> {
+    let (first, others) = pod.inline_volumes.split_first()?;
+    let more = if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
+    Some(Finding {
+        verdict: Verdict::NonCompliant,
+        leg: Leg::Storage,
+        rule: "domicile/pod-volume",
+        subject: Subject::namespaced("Pod", &key.namespace, &key.name, &pod.uid),
+        message: format!("volume {first}{more} is mounted past the claims, from where nobody can tell"),
+        remedy: "use a persistentVolumeClaim, or a volume that stays on the node (emptyDir, configMap, secret, downwardAPI, projected, image)".to_owned(),
+    })
+}
+
+/// Its class is not permitted. The empty class with a named volume is no class: only the volume decides.
+fn class(scene: &Scene<'_>, key: &Key, claim: &Claim) -> Option<Finding> {
+    let permitted = &scene.confined.confinement.storage_classes;
+    let message = match claim.class.as_deref() {
+        Some("") if claim.volume.is_some() => return None,
+        Some(class) if permitted.iter().any(|own| own == class) => return None,
+        None | Some("") => "it names no StorageClass".to_owned(),
+        Some(class) => {
+            format!("its StorageClass {class} is not proven to be where the data belongs{}", why(scene, class))
+        }
+    };
+    let remedy = match permitted.first() {
+        None => "have a class made or allowed in spec.storage of the DataResidency, and move the data to a claim of that class".to_owned(),
+        Some(_) => format!("move the data to a claim of class {}, since a claim cannot change its class", permitted.join(" or ")),
+    };
+    Some(finding(key, claim, Verdict::NonCompliant, "domicile/storage-class", message, remedy))
+}
+
+/// What speaks against a class, in words.
+fn why(scene: &Scene<'_>, name: &str) -> String {
+    let Some(class) = scene.classes.get(name) else { return ": it does not exist".to_owned() };
+    let first = scene.residencies.iter().find_map(|residency| proven(class, &residency.zones).err());
+    first.map_or_else(|| ": the residency does not name it".to_owned(), |reason| format!(": {reason}"))
+}
+
+/// Where the volume itself lies, whatever its class.
+fn location(scene: &Scene<'_>, key: &Key, claim: &Claim) -> Option<Finding> {
+    let name = claim.volume.as_deref()?;
+    let place = match scene.volumes.get(name) {
+        Some(volume) => place(scene, volume),
+        None => Place::Unclear("it is not known here".to_owned()),
+    };
+    let (verdict, what) = match place {
+        Place::Inside => return None,
+        Place::Outside(what) => (Verdict::NonCompliant, what),
+        Place::Unclear(what) => (Verdict::Unknown, what),
+    };
+    let remedy = "move the data to a volume whose node affinity names zones of the residency's data centers, or name the zone in spec.zones of its data center";
+    let message = format!("where its volume {name} lies: {what}");
+    Some(finding(key, claim, verdict, "domicile/volume-location", message, remedy.to_owned()))
+}
+
+fn finding(key: &Key, claim: &Claim, verdict: Verdict, rule: &'static str, message: String, remedy: String) -> Finding {
+    let subject = Subject::namespaced("PersistentVolumeClaim", &key.namespace, &key.name, &claim.uid);
+    Finding { verdict, leg: Leg::Storage, rule, subject, message, remedy }
+}
+
+/// Where a volume lies, or one term of its node affinity says that it lies.
+enum Place {
+    Inside,
+    Outside(String),
+    Unclear(String),
+}
+
+/// Terms are alternatives, so every one must lie inside; one that lies outside decides.
+fn place(scene: &Scene<'_>, volume: &Volume) -> Place {
+    if volume.terms.is_empty() {
+        return Place::Unclear("it has no node affinity, so it may lie anywhere".to_owned());
+    }
+    let mut worst = Place::Inside;
+    for term in &volume.terms {
+        match (term_place(scene, volume, term), &worst) {
+            (outside @ Place::Outside(_), _) => return outside,
+            (unclear @ Place::Unclear(_), Place::Inside) => worst = unclear,
+            (Place::Unclear(_) | Place::Inside, _) => {}
+        }
+    }
+    worst
+}
+
+/// The expressions of a term hold together, so one that lies inside is enough.
+fn term_place(scene: &Scene<'_>, volume: &Volume, term: &BTreeMap<String, Vec<String>>) -> Place {
+    let mut outside = None;
+    for (key, values) in term.iter().filter(|(_, values)| !values.is_empty()) {
+        let found = if key == HOSTNAME {
+            let strangers: Vec<&String> = values.iter().filter(|node| !is_verified(scene, node)).collect();
+            if strangers.is_empty() {
+                return Place::Inside;
+            }
+            strangers.into_iter().find_map(|node| elsewhere(scene, node))
+        } else if names_zones(scene, volume, key) {
+            let Some(zone) = values.iter().find(|zone| !is_permitted(scene, zone)) else { return Place::Inside };
+            Some(format!("{key} {zone} is in no data center of {}", scene.named))
+        } else {
+            None
+        };
+        outside = outside.or(found);
+    }
+    outside.map_or_else(|| Place::Unclear("its node affinity names no place that is known".to_owned()), Place::Outside)
+}
+
+/// Whether the key names zones: the standard one, the driver's own, or the one that a class for this driver says.
+fn names_zones(scene: &Scene<'_>, volume: &Volume, key: &str) -> bool {
+    let of_classes = || {
+        let classes = scene.residencies.iter().flat_map(|residency| &residency.classes);
+        classes.filter(|class| class.provisioner == volume.driver).any(|class| class.topology_key == key)
+    };
+    key == keys::ZONE || drivers::known(&volume.driver).is_some_and(|driver| driver.topology_key == key) || of_classes()
+}
+
+/// Whether volumes of every residency may lie in the zone.
+fn is_permitted(scene: &Scene<'_>, zone: &str) -> bool {
+    !scene.residencies.is_empty() && scene.residencies.iter().all(|residency| residency.zones.contains(zone))
+}
+
+fn is_verified(scene: &Scene<'_>, node: &str) -> bool {
+    scene.locations.get(node).is_some_and(|location| scene.unsatisfied(location.jurisdiction()).is_none())
+}
+
+/// A node that is verified for another place; one that is in doubt, or not known, is not said to be elsewhere.
+fn elsewhere(scene: &Scene<'_>, node: &str) -> Option<String> {
+    match scene.locations.get(node)? {
+        Location::Verified { data_center, jurisdiction } => {
+            Some(format!("node {node} is in {jurisdiction} (data center {data_center})"))
+        }
+        Location::Unclaimed | Location::Conflict { .. } => None,
+    }
+}

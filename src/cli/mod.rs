@@ -1,0 +1,57 @@
+//! The command line: one file per subcommand.
+
+mod controller;
+mod crds;
+
+use clap::{Parser, Subcommand};
+
+/// Keeps regulated data in the country it belongs to.
+#[derive(Debug, Parser)]
+#[command(name = "domicile", version, about)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write the custom resource definitions, one file each.
+    Crds(crds::Arguments),
+    /// Run the operator against the current kubeconfig, or in the cluster it runs in.
+    Controller(controller::Arguments),
+}
+
+/// Why a subcommand could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be written.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A definition could not be put into YAML.
+    #[error("cannot put a definition into YAML: {0}")]
+    Yaml(String),
+    /// The run time could not be started.
+    #[error("cannot start: {0}")]
+    Start(#[from] std::io::Error),
+    /// The operator ended.
+    #[error(transparent)]
+    Controller(#[from] crate::controller::Error),
+}
+
+impl Arguments {
+    /// Runs the subcommand.
+    ///
+    /// # Errors
+    /// What the subcommand could not do.
+    pub fn run(self) -> Result<(), Error> {
+        match self.command {
+            Command::Crds(arguments) => crds::run(&arguments),
+            Command::Controller(arguments) => controller::run(arguments),
+        }
+    }
+}

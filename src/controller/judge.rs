@@ -1,0 +1,70 @@
+//! What one governed namespace looks like at the moment: counts, findings, whether it is confined.
+
+use super::{namespace, world::World};
+use crate::{
+    audit::{Scene, audit},
+    domain::{Finding, Mode, Named, Residencies, keys},
+    observe::{Namespace, in_namespace},
+};
+
+/// What was judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    /// What the namespace names.
+    pub named: Residencies,
+    /// Whether the confinement that stands is for that, and finished.
+    pub confined: bool,
+    /// The mode that holds.
+    pub mode: Mode,
+    /// How many pods are in it.
+    pub pods: u32,
+    /// How many claims.
+    pub claims: u32,
+    /// Why nothing may start in it, if so.
+    pub refused_because: Option<String>,
+    /// What breaks, or may break, a residency.
+    pub findings: Vec<Finding>,
+}
+
+/// Judges a namespace; `None` where it names nothing that exists.
+#[must_use]
+pub fn judge(world: &World, space: &Namespace) -> Option<Judged> {
+    let Named::Residencies(named) = world.named(space) else { return None };
+    let residencies = named.names().map(|name| world.residencies.get(name)).collect::<Option<Vec<_>>>()?;
+    let confined = namespace::resolve(world, space, &named)?;
+    let snapshot = &world.snapshot;
+    let exposed = snapshot.exposed.iter().filter(|((key, _), _)| key.namespace == space.name);
+    let scene = Scene {
+        namespace: space,
+        named: &named,
+        residencies,
+        confined: &confined,
+        pods: in_namespace(&snapshot.pods, &space.name).collect(),
+        claims: in_namespace(&snapshot.claims, &space.name).collect(),
+        policies: in_namespace(&snapshot.policies, &space.name).collect(),
+        exposed: exposed.map(|((key, kind), exposed)| (key, *kind, exposed)).collect(),
+        volumes: &snapshot.volumes,
+        classes: &snapshot.classes,
+        locations: &world.locations,
+    };
+    let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+    Some(Judged {
+        confined: is_confined(space, &named),
+        mode: confined.confinement.mode,
+        pods: count(scene.pods.len()),
+        claims: count(scene.claims.len()),
+        refused_because: refused_because(space),
+        findings: audit(&scene),
+        named: named.clone(),
+    })
+}
+
+fn refused_because(space: &Namespace) -> Option<String> {
+    space.annotations.get(keys::REFUSED_BECAUSE).filter(|reason| *reason != "-").cloned()
+}
+
+/// A confinement is finished when it is for what the namespace names and no longer says that it is being written.
+fn is_confined(space: &Namespace, named: &Residencies) -> bool {
+    space.confined_for() == Some(named.value())
+        && refused_because(space).as_deref() != Some(crate::compile::namespace::BEING_CONFINED)
+}

@@ -1,0 +1,88 @@
+//! Wiring: watches in, decisions in between, writes out.
+//!
+//! One task owns what is known ([`world`]) and decides; requests run beside it and bring their answers back. Every decision
+//! is a pure function of what is known, one write at a time, so that a crash between any two writes loses nothing: the
+//! next run decides the same from what stands.
+
+mod canary;
+mod class;
+mod judge;
+mod namespace;
+mod operator;
+mod outcome;
+mod policies;
+mod queue;
+mod status;
+mod surroundings;
+mod world;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use kube::{Client, Config};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    observe::watch,
+    telemetry::{self, Health, Metrics},
+};
+
+/// What the operator is told at its start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where health and metrics are served.
+    pub listen: SocketAddr,
+    /// The namespace that the chart is installed in.
+    pub namespace: String,
+}
+
+/// Why the operator ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No way to an API server.
+    #[error("no cluster to talk to: {0}; set KUBECONFIG, or run in a cluster")]
+    Config(#[from] kube::config::InferConfigError),
+    /// The way that was found does not work.
+    #[error("cannot talk to the cluster: {0}")]
+    Client(#[from] kube::Error),
+    /// The address for health and metrics is taken.
+    #[error("cannot serve at {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The watches ended, which they do only with the process.
+    #[error("the watches ended")]
+    Watches,
+    /// Signals cannot be received.
+    #[error("cannot wait for signals: {0}")]
+    Signals(std::io::Error),
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What made it end otherwise.
+pub async fn run(options: Options) -> Result<(), Error> {
+    let _ = rustls::crypto::ring::default_provider().install_default(); // an error says that it is installed already
+    let mut config = Config::infer().await?;
+    config.default_retry = false; // every write is decided afresh; a retry in between would write what was decided before
+    let client = Client::try_from(config)?;
+    let (health, metrics) = (Arc::new(Health::default()), Arc::new(Metrics::default()));
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate()).map_err(Error::Signals)?,
+        signal(SignalKind::interrupt()).map_err(Error::Signals)?,
+    );
+    let changes = watch::start(&client);
+    let seen = surroundings::start(&client, &options.namespace);
+    let operator = operator::Operator::new(client, &options.namespace, Arc::clone(&health), Arc::clone(&metrics));
+    tokio::select! {
+        ended = telemetry::serve(options.listen, health, metrics) => {
+            ended.map_err(|source| Error::Listen { address: options.listen, source })
+        }
+        () = operator.run(changes, seen) => Err(Error::Watches),
+        _ = terminate.recv() => Ok(tracing::info!("told to stop")),
+        _ = interrupt.recv() => Ok(tracing::info!("told to stop")),
+    }
+}

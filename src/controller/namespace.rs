@@ -1,0 +1,327 @@
+//! The next step for one namespace, decided from what is known, one write at a time.
+//!
+//! The order is what makes it safe: network policies first; then the namespace is closed (`refused-because: being
+//! confined`) with its rules in force; then what is older than the rules is narrowed and listed; last it is opened. A
+//! crash after any write finds the namespace closed or confined, and the same decision goes on from there.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use k8s_openapi::api::networking::v1::NetworkPolicySpec;
+use kube::Client;
+
+use super::{outcome::Written, world::World};
+use crate::{
+    apply,
+    audit::network::opens_more,
+    compile::{
+        namespace::{BEING_CONFINED, NamespacePatch, close, confine, release},
+        network,
+    },
+    domain::{Confinement, Exposure, Ingress, Mode, Mutation, Named, Permitting, Residencies, TenantPolicies, keys},
+    observe::{
+        Key, Namespace, Pod, Policy, in_namespace,
+        watch::{Change, Delta},
+    },
+    resolve::{self, Circumstances, Confined},
+};
+
+/// How long requests that were admitted before a label was seen may take to become visible. API servers see a label after
+/// some milliseconds (measured: p99 12 ms); this leaves room for a slow one.
+const SETTLING: Duration = Duration::from_millis(250);
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Write or delete a network policy of Domicile's.
+    Policy {
+        /// Which.
+        key: Key,
+        /// Its wanted spec; `None` to delete it.
+        spec: Option<Box<NetworkPolicySpec>>,
+        /// Whether it stood before and somebody took it away or changed it.
+        restored: bool,
+    },
+    /// Patch the namespace's metadata.
+    Patch {
+        /// The patch.
+        patch: NamespacePatch,
+        /// What that comes to, for people.
+        meaning: Meaning,
+    },
+    /// Narrow and list what is older than the rules, then open.
+    Settle {
+        /// What is to stand at the end.
+        wanted: Box<Confinement>,
+        /// Policies of tenants that open more than is permitted.
+        wide: Vec<Key>,
+    },
+}
+
+/// What a patch comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// Nothing may start until it is confined.
+    Closed,
+    /// It is confined.
+    Confined,
+    /// The rules in it have changed.
+    Updated,
+    /// It is governed no more.
+    Released,
+    /// It names what does not exist.
+    Unresolved,
+}
+
+/// The next step for `space`; `None` where everything stands. `keep_held` keeps the listed pods that no watch has brought
+/// yet.
+#[must_use]
+pub fn next(world: &World, space: &Namespace, keep_held: bool) -> Option<Step> {
+    if space.terminating {
+        return None;
+    }
+    match world.named(space) {
+        Named::Nothing => leave(world, space),
+        Named::Unreadable(value) => refuse(
+            space,
+            &value,
+            format!("the label {} has the value {value}, which names no DataResidency", keys::RESIDENCY),
+        ),
+        Named::Residencies(named) => {
+            world.mutation.or_else(|| named.contain(keys::CANARY_RESIDENCY).then_some(Mutation::Nothing))?;
+            match resolve(world, space, &named) {
+                None => missing(world, space, &named),
+                Some(confined) if confined.confinement.mode == Mode::Enforce => {
+                    enforce(world, space, confined, keep_held)
+                }
+                Some(confined) => observe(world, space, &confined),
+            }
+        }
+    }
+}
+
+/// What holds in `space`.
+#[must_use]
+pub fn resolve(world: &World, space: &Namespace, named: &Residencies) -> Option<Confined> {
+    let values = world.residency_values();
+    let pods = in_namespace(&world.snapshot.pods, &space.name).map(|(_, pod)| pod);
+    resolve_with(world, space, named, &values, pods)
+}
+
+fn resolve_with<'a>(
+    world: &'a World,
+    space: &Namespace,
+    named: &Residencies,
+    values: &'a BTreeSet<String>,
+    pods: impl Iterator<Item = &'a Pod> + Clone,
+) -> Option<Confined> {
+    let circumstances = Circumstances {
+        mutation: world.mutation.unwrap_or_default(),
+        has_own_policies: tenants_policies(world, space).next().is_some(),
+    };
+    let values = values.iter().map(String::as_str);
+    resolve::confine(space, named, &world.residencies, values, pods, &world.locations, circumstances)
+}
+
+fn tenants_policies<'a>(world: &'a World, space: &'a Namespace) -> impl Iterator<Item = (&'a Key, &'a Policy)> {
+    in_namespace(&world.snapshot.policies, &space.name).filter(|(_, policy)| !policy.managed && !policy.terminating)
+}
+
+/// Nothing is governed here: what Domicile made goes, the confinement first.
+fn leave(world: &World, space: &Namespace) -> Option<Step> {
+    let patch = release(space);
+    if !patch.is_empty() {
+        return Some(Step::Patch { patch, meaning: Meaning::Released });
+    }
+    unwanted_policy(world, space)
+}
+
+fn unwanted_policy(world: &World, space: &Namespace) -> Option<Step> {
+    let (key, _) = in_namespace(&world.snapshot.policies, &space.name)
+        .find(|(_, policy)| policy.managed && !policy.terminating)?;
+    Some(Step::Policy { key: key.clone(), spec: None, restored: false })
+}
+
+/// A residency that is named does not exist. A confinement that stands for it is left as it is.
+fn missing(world: &World, space: &Namespace, named: &Residencies) -> Option<Step> {
+    if space.confined_for() == Some(named.value()) {
+        return None;
+    }
+    let absent: Vec<&str> = named.names().filter(|name| !world.residencies.contains_key(*name)).collect();
+    let reason =
+        format!("there is no DataResidency {}; create it, or correct the label {}", absent.join(", "), keys::RESIDENCY);
+    refuse(space, named.value(), reason)
+}
+
+/// Nothing may start here, for this reason.
+fn refuse(space: &Namespace, _value: &str, reason: String) -> Option<Step> {
+    let refusing = Confinement {
+        confined_for: space.confined_for().map(str::to_owned),
+        mode: Mode::Enforce,
+        refused_because: Some(reason),
+        storage_classes: Vec::new(),
+        default_storage_class: None,
+        networks: Vec::new(),
+        peers: Vec::new(),
+        ingress: Ingress::Restricted,
+        tenant_policies: TenantPolicies::Refuse,
+        permitting: Permitting::None,
+        exposure: Exposure::Deny,
+        mutation: Mutation::Nothing,
+        held_pods: Vec::new(),
+        peer: false,
+    };
+    let patch = confine(space, &refusing);
+    (!patch.is_empty()).then_some(Step::Patch { patch, meaning: Meaning::Unresolved })
+}
+
+/// Warn and Audit change nothing but the confinement; what Enforce had made goes last.
+fn observe(world: &World, space: &Namespace, confined: &Confined) -> Option<Step> {
+    let patch = confine(space, &confined.confinement);
+    if patch.is_empty() {
+        return unwanted_policy(world, space);
+    }
+    let meaning = meaning(space, &confined.confinement);
+    Some(Step::Patch { patch, meaning })
+}
+
+fn meaning(space: &Namespace, wanted: &Confinement) -> Meaning {
+    if space.confined_for() == wanted.confined_for.as_deref() { Meaning::Updated } else { Meaning::Confined }
+}
+
+fn enforce(world: &World, space: &Namespace, confined: Confined, keep_held: bool) -> Option<Step> {
+    let stands = is_enforced(space, &confined.confinement);
+    if let Some(step) = policies(world, space, &confined, stands) {
+        return Some(step);
+    }
+    let wide = wide_policies(world, space, &confined.confinement);
+    let mut wanted = confined.confinement;
+    if space.annotations.get(keys::REFUSED_BECAUSE).is_some_and(|reason| reason == BEING_CONFINED)
+        && space.labels.get(keys::ENFORCEMENT).is_some_and(|mode| *mode == Mode::Enforce.to_string())
+    {
+        return Some(Step::Settle { wanted: Box::new(wanted), wide });
+    }
+    if !stands {
+        return Some(Step::Patch { patch: close(space, &wanted), meaning: Meaning::Closed });
+    }
+    if keep_held {
+        keep_listed(space, &mut wanted);
+    }
+    refuse_while_open(&mut wanted, wide.first());
+    let patch = confine(space, &wanted);
+    (!patch.is_empty()).then_some(Step::Patch { patch, meaning: Meaning::Updated })
+}
+
+/// Whether the confinement that stands is for this label and enforces.
+fn is_enforced(space: &Namespace, wanted: &Confinement) -> bool {
+    space.confined_for() == wanted.confined_for.as_deref()
+        && space.labels.get(keys::ENFORCEMENT).is_some_and(|mode| *mode == Mode::Enforce.to_string())
+}
+
+/// The isolating and the permitting policy, if one is not as wanted.
+fn policies(world: &World, space: &Namespace, confined: &Confined, stands: bool) -> Option<Step> {
+    let wanted = [
+        (keys::ISOLATING_POLICY, Some(network::isolating())),
+        (keys::PERMITTING_POLICY, network::permitting(confined)),
+    ];
+    wanted.into_iter().find_map(|(name, spec)| {
+        let key = Key::new(&space.name, name);
+        let live = world.snapshot.policies.get(&key);
+        if live.map(|policy| &policy.spec) == spec.as_ref() && live.is_none_or(|policy| policy.managed) {
+            return None;
+        }
+        let kept =
+            name == keys::ISOLATING_POLICY || space.annotations.get(keys::PERMITTING).is_some_and(|kept| kept == "All");
+        let restored = stands && kept && live.is_none() && spec.is_some();
+        Some(Step::Policy { key, spec: spec.map(Box::new), restored })
+    })
+}
+
+fn wide_policies(world: &World, space: &Namespace, wanted: &Confinement) -> Vec<Key> {
+    tenants_policies(world, space)
+        .filter(|(_, policy)| opens_more(&policy.spec, wanted))
+        .map(|(key, _)| key.clone())
+        .collect()
+}
+
+fn refuse_while_open(wanted: &mut Confinement, wide: Option<&Key>) {
+    if wanted.refused_because.is_none()
+        && let Some(key) = wide
+    {
+        wanted.refused_because = Some(format!(
+            "NetworkPolicy {} opens more than is permitted and can't be narrowed; delete or correct it",
+            key.name
+        ));
+    }
+}
+
+/// Pods that were listed when the namespace was closed stay listed: the watch may not have brought them yet.
+fn keep_listed(space: &Namespace, wanted: &mut Confinement) {
+    let listed = space.annotations.get(keys::HELD_PODS).filter(|listed| *listed != "-");
+    let mut held: BTreeSet<String> = wanted.held_pods.drain(..).collect();
+    held.extend(listed.into_iter().flat_map(|listed| listed.split(',')).map(str::to_owned));
+    wanted.held_pods = held.into_iter().collect();
+}
+
+/// Carries a step out.
+///
+/// # Errors
+/// Why it was not done; the next step is decided afresh.
+pub async fn carry_out(client: Client, space: Namespace, step: Step) -> Result<Written, apply::Error> {
+    let name = space.name.clone();
+    match step {
+        Step::Policy { key, spec: Some(spec), restored } => {
+            let policy = apply::apply_policy(client, &key, *spec).await?;
+            Ok(Written::one(Change::Policy(Delta::Applied(key.clone(), policy))).restored(restored.then_some(key)))
+        }
+        Step::Policy { key, spec: None, .. } => {
+            apply::delete_policy(client, &key).await?;
+            Ok(Written::one(Change::Policy(Delta::Gone(key))))
+        }
+        Step::Patch { patch, meaning } => {
+            let after = apply::patch_namespace(client, &space, &patch).await?;
+            Ok(Written::one(Change::Namespace(Delta::Applied(name, after))).meaning(meaning))
+        }
+        Step::Settle { wanted, wide } => settle(client, space, *wanted, wide).await,
+    }
+}
+
+/// Narrows older policies, lists older pods, opens.
+async fn settle(
+    client: Client,
+    space: Namespace,
+    mut wanted: Confinement,
+    wide: Vec<Key>,
+) -> Result<Written, apply::Error> {
+    if !space.labelled_at_birth {
+        tokio::time::sleep(SETTLING).await;
+    }
+    let mut written = Written::default();
+    let mut still_wide = None;
+    for key in wide {
+        match apply::touch_policy(client.clone(), &key).await {
+            Ok(policy) => {
+                if opens_more(&policy.spec, &wanted) {
+                    still_wide.get_or_insert_with(|| key.clone());
+                }
+                written.push(Change::Policy(Delta::Applied(key, policy)));
+            }
+            Err(apply::Error::NotFound) => {}
+            Err(apply::Error::Refused(_)) => drop(still_wide.get_or_insert(key)),
+            Err(error) => return Err(error),
+        }
+    }
+    refuse_while_open(&mut wanted, still_wide.as_ref());
+    if let Some(value) = &wanted.confined_for
+        && let Named::Residencies(named) = Named::parse(Some(value))
+    {
+        let pods = apply::pods_of(client.clone(), &space.name).await?;
+        let unpinned = |pod: &Pod| pod.node.is_none() && pod.is_active() && !resolve::is_pinned(&pod.pins, &named);
+        wanted.held_pods = pods.iter().filter(|(_, pod)| unpinned(pod)).map(|(_, pod)| pod.uid.clone()).collect();
+        wanted.held_pods.sort();
+        // Whether bound pods stand outside is judged by what the watch brings, in the step that follows.
+        wanted.peer &= !pods.iter().any(|(_, pod)| pod.node.is_some() && pod.is_active());
+    }
+    let after = apply::patch_namespace(client, &space, &confine(&space, &wanted)).await?;
+    written.push(Change::Namespace(Delta::Applied(space.name.clone(), after)));
+    Ok(written.meaning(Meaning::Confined))
+}

@@ -1,0 +1,346 @@
+//! The task that owns what is known, decides, and sends requests off.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use kube::Client;
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+
+use super::{
+    class,
+    judge::{self, Judged},
+    namespace::{self, Meaning},
+    outcome::Written,
+    queue::Queue,
+    status,
+    surroundings::Surroundings,
+    world::{Work, World},
+};
+use crate::{
+    apply,
+    compile::nodes,
+    domain::{Named, Subject},
+    observe::watch::{Change, Delta, KINDS},
+    report::events::{self, Telling},
+    resolve::Location,
+    telemetry::{Health, Metrics, Operation, Outcome},
+};
+
+/// Statuses wait so long, so that one is written for many changes.
+const STATUS_DELAY: Duration = Duration::from_millis(200);
+/// So long pods that were listed when a namespace was confined are held though no watch has brought them.
+const HELD_GRACE: Duration = Duration::from_secs(60);
+/// So many changes are taken in before work is looked at again.
+const CHANGES_AT_ONCE: usize = 1024;
+
+type Running = FuturesUnordered<BoxFuture<'static, (Work, Operation, Result<Written, apply::Error>)>>;
+
+/// Owns what is known.
+pub struct Operator {
+    client: Client,
+    events: apply::Events,
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+    world: World,
+    surroundings: Surroundings,
+    queue: Queue,
+    running: Running,
+    judged: BTreeMap<String, Judged>,
+    told_locations: BTreeMap<String, Location>,
+    settled_at: BTreeMap<String, Instant>,
+    read: HashSet<std::mem::Discriminant<Change>>,
+}
+
+impl Operator {
+    /// Knows nothing yet.
+    #[must_use]
+    pub fn new(client: Client, own_namespace: &str, health: Arc<Health>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            events: apply::Events::new(client.clone()),
+            client,
+            health,
+            metrics,
+            world: World::new(own_namespace),
+            surroundings: Surroundings::default(),
+            queue: Queue::default(),
+            running: Running::new(),
+            judged: BTreeMap::new(),
+            told_locations: BTreeMap::new(),
+            settled_at: BTreeMap::new(),
+            read: HashSet::new(),
+        }
+    }
+
+    /// Works until the watches end.
+    pub async fn run(mut self, mut changes: mpsc::Receiver<Change>, mut seen: watch::Receiver<Option<Surroundings>>) {
+        loop {
+            let wake = self.queue.wake().unwrap_or_else(|| Instant::now() + HELD_GRACE);
+            tokio::select! {
+                change = changes.recv() => {
+                    let Some(change) = change else { return };
+                    self.absorb(change);
+                    for _ in 1..CHANGES_AT_ONCE {
+                        match changes.try_recv() {
+                            Ok(change) => self.absorb(change),
+                            Err(_) => break,
+                        }
+                    }
+                }
+                Some((work, operation, result)) = self.running.next(), if !self.running.is_empty() => {
+                    self.finish(work, operation, result);
+                }
+                Ok(()) = seen.changed() => {
+                    let found = seen.borrow_and_update().clone();
+                    self.look_around(found.unwrap_or_default());
+                }
+                () = tokio::time::sleep_until(wake) => {}
+            }
+            if self.is_complete() {
+                self.start_due();
+            }
+        }
+    }
+
+    /// Whether every kind has been read once. Nothing is decided before.
+    fn is_complete(&self) -> bool {
+        self.read.len() == KINDS
+    }
+
+    fn absorb(&mut self, change: Change) {
+        if is_whole(&change) && self.read.insert(kind_of(&change)) && self.is_complete() {
+            tracing::info!("the cluster has been read");
+            self.health.set_ready(true);
+        }
+        self.world.absorb(change);
+    }
+
+    fn look_around(&mut self, found: Surroundings) {
+        if let Some(mutation) = found.canary.mutation {
+            self.world.set_mutation(mutation);
+        }
+        if found != self.surroundings {
+            tracing::info!(installed = ?found.installed, canary = ?found.canary, "looked at the admission policies");
+            self.surroundings = found;
+            self.world.mark_residencies();
+        }
+    }
+
+    /// Starts everything that is due and may be worked on.
+    fn start_due(&mut self) {
+        let now = Instant::now();
+        for work in self.world.take_due() {
+            let delay = match &work {
+                Work::Node(_) | Work::Namespace(_) | Work::Class(_) => Duration::ZERO,
+                Work::Residency(_) | Work::DataCenter(_) => STATUS_DELAY,
+            };
+            self.queue.add(work, now + delay);
+        }
+        while let Some(work) = self.queue.next(now) {
+            match self.start(&work) {
+                Some((operation, request)) => {
+                    self.running.push(async move { (work, operation, request.await) }.boxed());
+                }
+                None => self.queue.done(&work),
+            }
+        }
+        self.metrics.waiting.set(i64::try_from(self.queue.waiting()).unwrap_or(i64::MAX));
+    }
+
+    /// Decides one piece of work and, where something is to be written, begins it.
+    fn start(&mut self, work: &Work) -> Option<(Operation, BoxFuture<'static, Result<Written, apply::Error>>)> {
+        let client = self.client.clone();
+        match work {
+            Work::Node(name) => self.start_node(name),
+            Work::Namespace(name) => self.start_namespace(name),
+            Work::Class(name) => {
+                let step = class::next(&self.world, name)?;
+                Some((Operation::StorageClass, class::carry_out(client, name.clone(), step).boxed()))
+            }
+            Work::Residency(name) => {
+                let step = status::residency(&self.world, &self.judged, &self.surroundings, name)?;
+                Some((step.operation(), status::carry_out_residency(client, name.clone(), step).boxed()))
+            }
+            Work::DataCenter(name) => {
+                let status = status::data_center(&self.world, name)?;
+                Some((Operation::Status, status::write_data_center(client, name.clone(), status).boxed()))
+            }
+        }
+    }
+
+    fn start_node(&mut self, name: &str) -> Option<(Operation, BoxFuture<'static, Result<Written, apply::Error>>)> {
+        let (Some(node), Some(location)) = (self.world.snapshot.nodes.get(name), self.world.locations.get(name)) else {
+            self.told_locations.remove(name);
+            return None;
+        };
+        let before = self.told_locations.insert(name.to_owned(), location.clone());
+        let tellings = events::node(name, &node.uid, before.as_ref(), location);
+        let changes = nodes::labels(node, location, &self.world.residencies);
+        let (client, name) = (self.client.clone(), name.to_owned());
+        self.tell(tellings);
+        if changes.is_empty() {
+            return None;
+        }
+        let request = async move {
+            let node = apply::label_node(client, &name, &changes).await?;
+            Ok(Written::one(Change::Node(Delta::Applied(name, node))))
+        };
+        Some((Operation::Node, request.boxed()))
+    }
+
+    fn start_namespace(
+        &mut self,
+        name: &str,
+    ) -> Option<(Operation, BoxFuture<'static, Result<Written, apply::Error>>)> {
+        self.judge(name);
+        let Some(space) = self.world.snapshot.namespaces.get(name) else {
+            self.settled_at.remove(name);
+            return None;
+        };
+        let now = Instant::now();
+        let graced = self.settled_at.get(name).map(|at| *at + HELD_GRACE).filter(|until| *until > now);
+        if let Some(until) = graced {
+            self.queue.add(Work::Namespace(name.to_owned()), until);
+        }
+        let step = namespace::next(&self.world, space, graced.is_some())?;
+        let operation = match &step {
+            namespace::Step::Policy { .. } => Operation::NetworkPolicy,
+            namespace::Step::Patch { .. } | namespace::Step::Settle { .. } => Operation::Namespace,
+        };
+        Some((operation, namespace::carry_out(self.client.clone(), space.clone(), step).boxed()))
+    }
+
+    /// Judges a namespace again, and tells what is new.
+    fn judge(&mut self, name: &str) {
+        let judged = self.world.snapshot.namespaces.get(name).and_then(|space| judge::judge(&self.world, space));
+        let before = self.judged.get(name);
+        if before == judged.as_ref() {
+            return;
+        }
+        let (old, new) =
+            (before.map(|one| one.findings.as_slice()), judged.as_ref().map(|one| one.findings.as_slice()));
+        let tellings = events::findings(old.unwrap_or_default(), new.unwrap_or_default());
+        let concerned = before.into_iter().chain(judged.as_ref()).flat_map(|one| one.named.names());
+        let residencies: Vec<String> = concerned.map(str::to_owned).collect();
+        match judged {
+            Some(judged) => drop(self.judged.insert(name.to_owned(), judged)),
+            None => drop(self.judged.remove(name)),
+        }
+        let soon = Instant::now() + STATUS_DELAY;
+        for residency in residencies {
+            self.queue.add(Work::Residency(residency), soon);
+        }
+        self.tell(tellings);
+        self.measure();
+    }
+
+    fn measure(&self) {
+        let count = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
+        let all = || self.judged.values().flat_map(|judged| &judged.findings);
+        let bad = all().filter(|finding| finding.verdict == crate::domain::Verdict::NonCompliant).count();
+        self.metrics.set_findings(count(bad), count(all().count() - bad));
+        self.metrics.governed_namespaces.set(count(self.world.governed().len()));
+        self.metrics.confined_namespaces.set(count(self.judged.values().filter(|judged| judged.confined).count()));
+        let verified = self.world.locations.values().filter(|location| matches!(location, Location::Verified { .. }));
+        self.metrics.verified_nodes.set(count(verified.count()));
+    }
+
+    /// Takes in what was written, or lets the key wait.
+    fn finish(&mut self, work: Work, operation: Operation, result: Result<Written, apply::Error>) {
+        match result {
+            Ok(written) => {
+                self.metrics.count(operation, Outcome::Done);
+                self.queue.done(&work);
+                self.tell(tellings(&self.world, &work, &written));
+                if let (Work::Namespace(name), Some(meaning)) = (&work, written.meaning) {
+                    tracing::info!(namespace = %name, ?meaning, "namespace written");
+                    if meaning == Meaning::Confined {
+                        self.settled_at.insert(name.clone(), Instant::now());
+                    }
+                }
+                for change in written.changes {
+                    self.world.absorb(change);
+                }
+            }
+            Err(error) => {
+                self.metrics.count(operation, error.outcome());
+                let failures = self.queue.failed(work.clone(), Instant::now());
+                match error {
+                    apply::Error::Conflict | apply::Error::NotFound => {
+                        tracing::debug!(?work, %error, failures, "deciding again");
+                    }
+                    error => tracing::warn!(?work, %error, failures, "not done, trying again"),
+                }
+            }
+        }
+    }
+
+    /// Publishes events beside everything else; an event that is lost loses nothing.
+    fn tell(&self, tellings: Vec<Telling>) {
+        for telling in tellings {
+            let events = self.events.clone();
+            tokio::spawn(async move { events.publish(&telling).await });
+        }
+    }
+}
+
+/// What a write is told as.
+fn tellings(world: &World, work: &Work, written: &Written) -> Vec<Telling> {
+    let Work::Namespace(name) = work else { return Vec::new() };
+    let Some(space) = world.snapshot.namespaces.get(name) else { return Vec::new() };
+    let subject = Subject::namespaced("Namespace", "", name, &space.uid);
+    let named = match world.named(space) {
+        Named::Residencies(named) => named.to_string(),
+        Named::Nothing | Named::Unreadable(_) => String::new(),
+    };
+    let mut tellings = Vec::new();
+    if let Some(key) = &written.restored {
+        let note = format!("NetworkPolicy {} was taken away or changed; it was put back", key.name);
+        tellings.push(Telling::warning(subject.clone(), "PolicyRestored", "Restore", note));
+    }
+    match written.meaning {
+        Some(Meaning::Confined) => {
+            let note = format!("confined for DataResidency {named}");
+            tellings.push(Telling::normal(subject, "Confined", "Confine", note));
+        }
+        Some(Meaning::Released) => {
+            tellings.push(Telling::normal(
+                subject,
+                "Released",
+                "Release",
+                "no DataResidency holds here any more".to_owned(),
+            ));
+        }
+        Some(Meaning::Unresolved) => {
+            let note = "the label domicile.dev/residency names what does not exist; nothing may start here".to_owned();
+            tellings.push(Telling::warning(subject, "Unresolved", "Confine", note));
+        }
+        Some(Meaning::Closed | Meaning::Updated) | None => {}
+    }
+    tellings
+}
+
+fn is_whole(change: &Change) -> bool {
+    match change {
+        Change::DataCenter(delta) => matches!(delta, Delta::Replaced(_)),
+        Change::Residency(delta) => matches!(delta, Delta::Replaced(_)),
+        Change::Node(delta) => matches!(delta, Delta::Replaced(_)),
+        Change::Namespace(delta) => matches!(delta, Delta::Replaced(_)),
+        Change::Pod(delta) => matches!(delta, Delta::Replaced(_)),
+        Change::Claim(delta) => matches!(delta, Delta::Replaced(_)),
+        Change::Volume(delta) => matches!(delta, Delta::Replaced(_)),
+        Change::Class(delta) => matches!(delta, Delta::Replaced(_)),
+        Change::Policy(delta) => matches!(delta, Delta::Replaced(_)),
+        Change::Service(delta) | Change::Ingress(delta) => matches!(delta, Delta::Replaced(_)),
+    }
+}
+
+fn kind_of(change: &Change) -> std::mem::Discriminant<Change> {
+    std::mem::discriminant(change)
+}

@@ -1,0 +1,175 @@
+//! Statuses and finalizers: what is told of data centers and residencies, written only where it says something new.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::{Client, ResourceExt as _};
+
+use super::{judge::Judged, outcome::Written, policies::Installed, surroundings::Surroundings, world::World};
+use crate::{
+    api::{DataCenter, DataCenterStatus, DataResidency, DataResidencyStatus},
+    apply,
+    domain::keys,
+    observe::watch::{Change, Delta},
+    report::{
+        self,
+        residency::{CanarySeen, NamespaceOutcome, Outcome, PoliciesSeen},
+    },
+    telemetry::Operation,
+};
+
+/// Whole seconds, as the API stores times.
+fn now() -> Time {
+    Time(Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default())
+}
+
+/// What to do next with a residency.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ResidencyStep {
+    /// Put the finalizer on it, or take it off.
+    Finalizer {
+        /// The residency as it was read.
+        read: Box<DataResidency>,
+        /// Whether it is to be held.
+        hold: bool,
+    },
+    /// Write its status.
+    Status(Box<DataResidencyStatus>),
+}
+
+impl ResidencyStep {
+    /// How this counts.
+    #[must_use]
+    pub fn operation(&self) -> Operation {
+        match self {
+            Self::Finalizer { .. } => Operation::Finalizer,
+            Self::Status(_) => Operation::Status,
+        }
+    }
+}
+
+/// The next step for the residency of this name; `None` where its status says everything already.
+#[must_use]
+pub fn residency(
+    world: &World,
+    judged: &BTreeMap<String, Judged>,
+    surroundings: &Surroundings,
+    name: &str,
+) -> Option<ResidencyStep> {
+    let read = world.snapshot.residencies.get(name)?;
+    let deleting = read.metadata.deletion_timestamp.is_some();
+    let held = read.finalizers().iter().any(|finalizer| finalizer == keys::FINALIZER);
+    let named = world.naming(name).next().is_some();
+    let hold = !deleting || named;
+    if hold != held && (hold || held) && !(deleting && !held) {
+        return Some(ResidencyStep::Finalizer { read: Box::new(read.clone()), hold });
+    }
+    if deleting && !named {
+        return None;
+    }
+    let status = report::residency::status(&outcome(world, judged, surroundings, name)?, &now());
+    (read.status.as_ref() != Some(&status)).then(|| ResidencyStep::Status(Box::new(status)))
+}
+
+fn outcome<'a>(
+    world: &'a World,
+    judged: &'a BTreeMap<String, Judged>,
+    surroundings: &Surroundings,
+    name: &'a str,
+) -> Option<Outcome<'a>> {
+    let (residency, resolved) = (world.snapshot.residencies.get(name)?, world.residencies.get(name)?);
+    let namespaces = world.naming(name).map(|space| match judged.get(&space.name) {
+        Some(judged) => NamespaceOutcome {
+            name: &space.name,
+            confined: judged.confined,
+            mode: judged.mode,
+            pods: judged.pods,
+            claims: judged.claims,
+            findings: &judged.findings,
+            refused_because: judged.refused_because.as_deref(),
+        },
+        None => NamespaceOutcome {
+            name: &space.name,
+            confined: false,
+            mode: resolved.mode,
+            pods: 0,
+            claims: 0,
+            findings: &[],
+            refused_because: None,
+        },
+    });
+    let standing = |class: &&crate::resolve::WantedClass| {
+        !world.snapshot.classes.get(&class.name).is_some_and(|live| class.is(live))
+    };
+    Some(Outcome {
+        residency,
+        resolved,
+        total_nodes: world.sites.nodes,
+        namespaces: namespaces.collect(),
+        policies: match &surroundings.installed {
+            Some(Installed::AsBuilt) => PoliciesSeen::AsBuilt,
+            Some(Installed::Differs(names)) => PoliciesSeen::Differs(names.clone()),
+            None => PoliciesSeen::Unseen,
+        },
+        canary: CanarySeen { refused: surroundings.canary.refused, mutation: world.mutation },
+        missing_classes: resolved.classes.iter().filter(standing).map(|class| class.name.clone()).collect(),
+        pods_in_permitted_networks: unclear_pod(world, resolved),
+        deleting: residency.metadata.deletion_timestamp.is_some(),
+    })
+}
+
+/// A pod of an ungoverned namespace whose address lies in the permitted networks, so that permitting those permits it.
+fn unclear_pod(world: &World, resolved: &crate::resolve::Residency) -> Option<String> {
+    let governed = world.governed();
+    let inside =
+        |address: &std::net::IpAddr| resolved.networks.iter().any(|network| network.contains_address(*address));
+    let pods = world.snapshot.pods.iter().filter(|(key, pod)| pod.is_active() && !governed.contains(&key.namespace));
+    let mut unclear = pods.filter(|(_, pod)| pod.addresses.iter().any(inside));
+    unclear.next().map(|(key, _)| key.to_string())
+}
+
+/// Carries a step out.
+///
+/// # Errors
+/// Why it was not done.
+pub async fn carry_out_residency(client: Client, name: String, step: ResidencyStep) -> Result<Written, apply::Error> {
+    let after: Result<DataResidency, apply::Error> = match step {
+        ResidencyStep::Finalizer { read, hold } => apply::set_finalizer(client, read.as_ref(), hold).await,
+        ResidencyStep::Status(status) => apply::set_status(client, &name, &*status).await,
+    };
+    match after {
+        Ok(after) => Ok(Written::one(Change::Residency(Delta::Applied(name, after)))),
+        Err(apply::Error::NotFound) => Ok(Written::default()), // it was deleted meanwhile; the watch says so
+        Err(error) => Err(error),
+    }
+}
+
+/// The new status of a data center; `None` where the old one says everything already.
+#[must_use]
+pub fn data_center(world: &World, name: &str) -> Option<DataCenterStatus> {
+    let read = world.snapshot.data_centers.get(name)?;
+    let outcome = report::data_center::Outcome {
+        name,
+        data_center: read,
+        conflict: world.facilities.conflict(name),
+        locations: &world.locations,
+    };
+    let status = report::data_center::status(&outcome, &now());
+    (read.status.as_ref() != Some(&status)).then_some(status)
+}
+
+/// Writes the status of a data center.
+///
+/// # Errors
+/// Why it was not done.
+pub async fn write_data_center(
+    client: Client,
+    name: String,
+    status: DataCenterStatus,
+) -> Result<Written, apply::Error> {
+    match apply::set_status::<DataCenter>(client, &name, &status).await {
+        Ok(after) => Ok(Written::one(Change::DataCenter(Delta::Applied(name, after)))),
+        Err(apply::Error::NotFound) => Ok(Written::default()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,71 @@
+//! What no watch brings: whether the installed policies are those of this build, and whether the API server enforces them.
+//!
+//! Looked at again and again, often while something is amiss, seldom once all is well. Reading only.
+
+use std::time::Duration;
+
+use kube::{Client, core::GroupVersionKind, discovery};
+use tokio::sync::watch;
+
+use super::{
+    canary,
+    policies::{self, Installed},
+};
+
+/// The wait after a look that found something amiss.
+const SOON: Duration = Duration::from_millis(500);
+/// The wait after a look that found all well.
+const LATER: Duration = Duration::from_secs(10);
+
+/// What was seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// The installed policies; `None` where they could not be read.
+    pub installed: Option<Installed>,
+    /// The canary.
+    pub canary: canary::Seen,
+}
+
+/// Starts looking; ends when the receiver is dropped.
+#[must_use]
+pub fn start(client: &Client, own_namespace: &str) -> watch::Receiver<Option<Surroundings>> {
+    let (sink, seen) = watch::channel(None);
+    let (client, own_namespace) = (client.clone(), own_namespace.to_owned());
+    tokio::spawn(async move {
+        loop {
+            let found = look(&client, &own_namespace).await;
+            let well =
+                found.installed == Some(Installed::AsBuilt) && found.canary.refused && found.canary.mutation.is_some();
+            sink.send_if_modified(|known| {
+                let news = known.as_ref() != Some(&found);
+                *known = Some(found);
+                news
+            });
+            tokio::select! {
+                () = tokio::time::sleep(if well { LATER } else { SOON }) => {}
+                () = sink.closed() => return,
+            }
+        }
+    });
+    seen
+}
+
+async fn look(client: &Client, own_namespace: &str) -> Surroundings {
+    let kind = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", "MutatingAdmissionPolicy");
+    let mutating = discovery::pinned_kind(client, &kind).await.is_ok();
+    let installed = match policies::look(client, own_namespace, mutating).await {
+        Ok(installed) => Some(installed),
+        Err(error) => {
+            tracing::warn!(%error, "cannot read the installed policies");
+            None
+        }
+    };
+    let canary = match canary::look(client).await {
+        Ok(seen) => seen,
+        Err(error) => {
+            tracing::warn!(%error, "cannot ask the API server about the canary");
+            canary::Seen::default()
+        }
+    };
+    Surroundings { installed, canary }
+}

@@ -1,0 +1,337 @@
+//! What the operator knows, kept current by one change at a time, and which keys each change makes due.
+//!
+//! No client, no clock: a test feeds changes and looks at what is due. Work is keyed, so that one flapping node costs one
+//! node's work; what all keys share (facilities, residencies) is resolved again only when it may come out otherwise.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    domain::{Catalogue, Mutation, Named, keys},
+    observe::{
+        Key, Namespace, Node, Pod, Snapshot,
+        model::Exposed,
+        watch::{Change, Delta},
+    },
+    resolve::{self, Facilities, Location, Residency, Sites},
+};
+
+/// One piece of work.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Work {
+    /// The trusted labels of a node.
+    Node(String),
+    /// The confinement and the network policies of a namespace.
+    Namespace(String),
+    /// A StorageClass that a residency wants, or no residency wants any more.
+    Class(String),
+    /// The finalizer and the status of a residency.
+    Residency(String),
+    /// The status of a data center.
+    DataCenter(String),
+}
+
+/// What the operator knows.
+#[derive(Debug, Default)]
+pub struct World {
+    /// What was read.
+    pub snapshot: Snapshot,
+    /// The data centers.
+    pub facilities: Facilities,
+    /// Where every node stands.
+    pub locations: BTreeMap<String, Location>,
+    /// Counts of nodes.
+    pub sites: Sites,
+    /// What every residency comes to; the canary's among them.
+    pub residencies: BTreeMap<String, Residency>,
+    /// What was seen to mutate; `None` until it was looked.
+    pub mutation: Option<Mutation>,
+    due: BTreeSet<Work>,
+    /// Namespaces that are never governed, the operator's own among them.
+    ungoverned: BTreeSet<String>,
+}
+
+impl World {
+    /// Knows nothing yet; `own` is the operator's namespace.
+    #[must_use]
+    pub fn new(own: &str) -> Self {
+        let ungoverned = keys::SYSTEM_NAMESPACES.into_iter().chain([own]).map(str::to_owned).collect();
+        Self { ungoverned, ..Self::default() }
+    }
+
+    /// What must be worked on since this was last asked.
+    pub fn take_due(&mut self) -> BTreeSet<Work> {
+        std::mem::take(&mut self.due)
+    }
+
+    /// Takes in one change.
+    pub fn absorb(&mut self, change: Change) {
+        match change {
+            Change::DataCenter(delta) => {
+                self.mark(touched(&delta, &self.snapshot.data_centers), Work::DataCenter);
+                put(&mut self.snapshot.data_centers, delta);
+                self.relocate_all();
+            }
+            Change::Residency(delta) => {
+                self.mark(touched(&delta, &self.snapshot.residencies), Work::Residency);
+                put(&mut self.snapshot.residencies, delta);
+                self.resolve_residencies();
+            }
+            Change::Class(delta) => {
+                self.mark(touched(&delta, &self.snapshot.classes), Work::Class);
+                put(&mut self.snapshot.classes, delta);
+                self.resolve_residencies();
+            }
+            Change::Node(delta) => self.absorb_nodes(delta),
+            Change::Namespace(delta) => self.absorb_namespaces(delta),
+            Change::Pod(delta) => {
+                let spaces = namespaces_of(&delta, &self.snapshot.pods);
+                put(&mut self.snapshot.pods, delta);
+                self.mark_governed(spaces);
+            }
+            Change::Claim(delta) => {
+                let spaces = namespaces_of(&delta, &self.snapshot.claims);
+                put(&mut self.snapshot.claims, delta);
+                self.mark_governed(spaces);
+            }
+            Change::Policy(delta) => {
+                let spaces = namespaces_of(&delta, &self.snapshot.policies);
+                put(&mut self.snapshot.policies, delta);
+                self.mark_governed(spaces);
+            }
+            Change::Volume(delta) => {
+                put(&mut self.snapshot.volumes, delta);
+                let governed = self.governed();
+                self.mark_governed(governed);
+            }
+            Change::Service(delta) => self.absorb_exposed(delta, "Service"),
+            Change::Ingress(delta) => self.absorb_exposed(delta, "Ingress"),
+        }
+    }
+
+    /// Says what was seen to mutate.
+    pub fn set_mutation(&mut self, mutation: Mutation) {
+        if self.mutation != Some(mutation) {
+            self.mutation = Some(mutation);
+            let governed = self.governed();
+            self.mark_governed(governed);
+        }
+    }
+
+    /// Makes every residency's status due, for what no watch brings.
+    pub fn mark_residencies(&mut self) {
+        self.due.extend(self.snapshot.residencies.keys().cloned().map(Work::Residency));
+    }
+
+    /// Whether a namespace may be governed at all.
+    #[must_use]
+    pub fn may_govern(&self, namespace: &str) -> bool {
+        !self.ungoverned.contains(namespace)
+    }
+
+    /// What a namespace names, unless it can't be governed.
+    #[must_use]
+    pub fn named(&self, namespace: &Namespace) -> Named {
+        if self.may_govern(&namespace.name) { namespace.named() } else { Named::Nothing }
+    }
+
+    /// The namespaces that name a residency.
+    #[must_use]
+    pub fn governed(&self) -> BTreeSet<String> {
+        let named = |space: &&Namespace| self.named(space) != Named::Nothing;
+        self.snapshot.namespaces.values().filter(named).map(|space| space.name.clone()).collect()
+    }
+
+    /// The namespaces that name this residency.
+    pub fn naming<'a>(&'a self, residency: &'a str) -> impl Iterator<Item = &'a Namespace> {
+        self.snapshot
+            .namespaces
+            .values()
+            .filter(move |space| matches!(self.named(space), Named::Residencies(named) if named.contain(residency)))
+    }
+
+    fn mark(&mut self, names: impl IntoIterator<Item = String>, work: fn(String) -> Work) {
+        self.due.extend(names.into_iter().map(work));
+    }
+
+    /// Makes these namespaces due, where they are governed or something of ours is left in them.
+    fn mark_governed(&mut self, names: BTreeSet<String>) {
+        let matters = |name: &String| {
+            let Some(space) = self.snapshot.namespaces.get(name) else { return false };
+            self.named(space) != Named::Nothing || space.has_confinement() || self.has_own_policies(name)
+        };
+        let due: Vec<String> = names.into_iter().filter(matters).collect();
+        self.mark(due, Work::Namespace);
+    }
+
+    fn has_own_policies(&self, namespace: &str) -> bool {
+        crate::observe::in_namespace(&self.snapshot.policies, namespace).any(|(_, policy)| policy.managed)
+    }
+
+    fn absorb_exposed(&mut self, delta: Delta<Key, Exposed>, kind: &'static str) {
+        let all = &mut self.snapshot.exposed;
+        let spaces = match &delta {
+            Delta::Applied(key, _) | Delta::Gone(key) => BTreeSet::from([key.namespace.clone()]),
+            Delta::Replaced(new) => {
+                all.keys().map(|(key, _)| key).chain(new.keys()).map(|key| key.namespace.clone()).collect()
+            }
+        };
+        match delta {
+            Delta::Applied(key, exposed) => drop(all.insert((key, kind), exposed)),
+            Delta::Gone(key) => drop(all.remove(&(key, kind))),
+            Delta::Replaced(new) => {
+                all.retain(|(_, other), _| *other != kind);
+                all.extend(new.into_iter().map(|(key, exposed)| ((key, kind), exposed)));
+            }
+        }
+        self.mark_governed(spaces);
+    }
+
+    fn absorb_nodes(&mut self, delta: Delta<String, Node>) {
+        let names = touched(&delta, &self.snapshot.nodes);
+        put(&mut self.snapshot.nodes, delta);
+        for name in &names {
+            self.relocate(name);
+        }
+        self.mark(names, Work::Node);
+        let sites = Sites::of(&self.snapshot.nodes, &self.locations);
+        if sites != self.sites {
+            self.sites = sites;
+            self.resolve_residencies();
+        }
+    }
+
+    fn absorb_namespaces(&mut self, delta: Delta<String, Namespace>) {
+        let names = touched(&delta, &self.snapshot.namespaces);
+        let values = self.residency_values();
+        let delta = match delta {
+            Delta::Applied(name, mut space) => {
+                let known = self.snapshot.namespaces.get(&name).filter(|known| known.uid == space.uid);
+                if known.is_some_and(|known| is_older(&space, known)) {
+                    return;
+                }
+                space.labelled_at_birth = match known {
+                    None => true,
+                    Some(known) => known.labelled_at_birth && known.named() == space.named(),
+                };
+                Delta::Applied(name, space)
+            }
+            other => other,
+        };
+        put(&mut self.snapshot.namespaces, delta);
+        let residencies: BTreeSet<String> = self.snapshot.residencies.keys().cloned().collect();
+        self.mark(names, Work::Namespace);
+        self.mark(residencies, Work::Residency);
+        if values != self.residency_values() {
+            let governed = self.governed();
+            self.mark_governed(governed);
+        }
+    }
+
+    /// Every value of the residency label: namespaces are each other's peers by it.
+    #[must_use]
+    pub fn residency_values(&self) -> BTreeSet<String> {
+        let governed = self.snapshot.namespaces.values().filter(|space| self.may_govern(&space.name));
+        governed.filter_map(|space| space.labels.get(keys::RESIDENCY).cloned()).collect()
+    }
+
+    fn relocate_all(&mut self) {
+        let facilities = Facilities::resolve(&self.snapshot.data_centers);
+        if facilities == self.facilities {
+            return;
+        }
+        self.facilities = facilities;
+        let nodes: Vec<String> = self.snapshot.nodes.keys().cloned().collect();
+        for name in &nodes {
+            self.relocate(name);
+        }
+        self.mark(nodes, Work::Node);
+        let data_centers: Vec<String> = self.snapshot.data_centers.keys().cloned().collect();
+        self.mark(data_centers, Work::DataCenter);
+        self.sites = Sites::of(&self.snapshot.nodes, &self.locations);
+        self.resolve_residencies();
+    }
+
+    /// Locates one node, and makes due what hangs on where it stands.
+    fn relocate(&mut self, name: &str) {
+        let location =
+            self.snapshot.nodes.get(name).map(|node| resolve::locate(node, &self.facilities, Catalogue::built_in()));
+        let before = self.locations.get(name);
+        if before == location.as_ref() {
+            return;
+        }
+        let claimed = before.into_iter().chain(location.as_ref()).flat_map(Location::claimed_by);
+        let data_centers: BTreeSet<String> = claimed.map(str::to_owned).collect();
+        match location {
+            Some(location) => drop(self.locations.insert(name.to_owned(), location)),
+            None => drop(self.locations.remove(name)),
+        }
+        self.mark(data_centers, Work::DataCenter);
+        let on_node = |pod: &Pod| pod.node.as_deref() == Some(name);
+        let spaces =
+            self.snapshot.pods.iter().filter(|(_, pod)| on_node(pod)).map(|(key, _)| key.namespace.clone()).collect();
+        self.mark_governed(spaces);
+    }
+
+    fn resolve_residencies(&mut self) {
+        let mut residencies =
+            resolve::resolve(&self.snapshot.residencies, &self.facilities, &self.sites, &self.snapshot.classes);
+        residencies.insert(keys::CANARY_RESIDENCY.to_owned(), Residency::canary());
+        let names: BTreeSet<String> = self.residencies.keys().chain(residencies.keys()).cloned().collect();
+        let changed: BTreeSet<String> =
+            names.into_iter().filter(|name| self.residencies.get(name) != residencies.get(name)).collect();
+        if changed.is_empty() {
+            return;
+        }
+        let serving = |all: &BTreeMap<String, Residency>| -> Vec<_> {
+            all.values().map(|one| (one.name.clone(), one.jurisdictions.clone())).collect()
+        };
+        let nodes_serve_others = serving(&self.residencies) != serving(&residencies);
+        let classes: BTreeSet<String> = [&self.residencies, &residencies]
+            .into_iter()
+            .flat_map(|all| changed.iter().filter_map(|name| all.get(name)))
+            .flat_map(|residency| residency.classes.iter().map(|class| class.name.clone()))
+            .collect();
+        self.residencies = residencies;
+        let naming: BTreeSet<String> =
+            changed.iter().flat_map(|name| self.naming(name)).map(|space| space.name.clone()).collect();
+        self.mark(naming, Work::Namespace);
+        self.mark(classes, Work::Class);
+        let written: Vec<String> =
+            changed.into_iter().filter(|name| self.snapshot.residencies.contains_key(name)).collect();
+        self.mark(written, Work::Residency);
+        if nodes_serve_others {
+            let nodes: Vec<String> = self.snapshot.nodes.keys().cloned().collect();
+            self.mark(nodes, Work::Node);
+        }
+    }
+}
+
+/// Whether `new` is an older version of the namespace than the one that is known: own writes are taken in from their
+/// answer, and the watch may bring what was before.
+fn is_older(new: &Namespace, known: &Namespace) -> bool {
+    let version = |space: &Namespace| space.resource_version.parse::<u64>().ok();
+    matches!((version(new), version(known)), (Some(new), Some(known)) if new < known)
+}
+
+fn put<I: Ord, T>(all: &mut BTreeMap<I, T>, delta: Delta<I, T>) {
+    match delta {
+        Delta::Applied(id, object) => drop(all.insert(id, object)),
+        Delta::Gone(id) => drop(all.remove(&id)),
+        Delta::Replaced(new) => *all = new,
+    }
+}
+
+/// The ids that a change may have touched.
+fn touched<I: Ord + Clone, T>(delta: &Delta<I, T>, known: &BTreeMap<I, T>) -> BTreeSet<I> {
+    match delta {
+        Delta::Applied(id, _) | Delta::Gone(id) => BTreeSet::from([id.clone()]),
+        Delta::Replaced(new) => known.keys().chain(new.keys()).cloned().collect(),
+    }
+}
+
+fn namespaces_of<T>(delta: &Delta<Key, T>, known: &BTreeMap<Key, T>) -> BTreeSet<String> {
+    match delta {
+        Delta::Applied(key, _) | Delta::Gone(key) => BTreeSet::from([key.namespace.clone()]),
+        Delta::Replaced(new) => known.keys().chain(new.keys()).map(|key| key.namespace.clone()).collect(),
+    }
+}

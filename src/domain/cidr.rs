@@ -1,0 +1,148 @@
+//! Blocks of addresses, and the little set arithmetic that network rules need.
+//!
+//! Works on IPv4 and IPv6 alike; blocks of different families never contain or overlap each other.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use ipnet::IpNet;
+
+/// A block of addresses in CIDR notation (RFC 4632, RFC 4291), with no host bits set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cidr(IpNet);
+
+/// A string that is no block of addresses.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum NoCidr {
+    /// Not in CIDR notation at all.
+    #[error("{0:?} is not a CIDR such as 10.20.0.0/16 or 2001:db8::/32")]
+    Malformed(String),
+    /// An IPv4 address written as IPv6 (RFC 4291 §2.5.5.2): the API server refuses it in policies.
+    #[error("{0:?} is an IPv4-mapped IPv6 address; write the IPv4 block")]
+    Mapped(String),
+}
+
+impl Cidr {
+    /// Whether every address of `other` is one of `self`.
+    #[must_use]
+    pub fn contains(&self, other: &Self) -> bool {
+        self.0.contains(&other.0)
+    }
+
+    /// Whether `address` is in the block.
+    #[must_use]
+    pub fn contains_address(&self, address: IpAddr) -> bool {
+        self.0.contains(&address)
+    }
+
+    /// Whether the two blocks share an address.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.contains(other) || other.contains(self)
+    }
+
+    /// Whether the block is IPv4.
+    #[must_use]
+    pub fn is_ipv4(&self) -> bool {
+        matches!(self.0, IpNet::V4(_))
+    }
+
+    /// The blocks of `permitted` without any address of `excluded`: sorted, disjoint, and as few as the notation allows.
+    #[must_use]
+    pub fn without(permitted: &[Self], excluded: &[Self]) -> Vec<Self> {
+        let mut left: Vec<IpNet> = permitted.iter().map(|block| block.0).collect();
+        for hole in excluded {
+            left = left.into_iter().flat_map(|block| cut(block, hole.0)).collect();
+        }
+        let mut blocks: Vec<Self> = IpNet::aggregate(&left).into_iter().map(Self).collect();
+        blocks.sort();
+        blocks
+    }
+}
+
+/// `block` without `hole`: halves the block until the hole is one of the pieces.
+fn cut(block: IpNet, hole: IpNet) -> Vec<IpNet> {
+    if hole.contains(&block) {
+        return Vec::new();
+    }
+    if !block.contains(&hole) {
+        return vec![block];
+    }
+    match block.subnets(block.prefix_len() + 1) {
+        Ok(halves) => halves.flat_map(|half| cut(half, hole)).collect(),
+        Err(_) => Vec::new(), // a single address cannot contain a smaller hole
+    }
+}
+
+impl FromStr for Cidr {
+    type Err = NoCidr;
+
+    fn from_str(text: &str) -> Result<Self, NoCidr> {
+        let net = IpNet::from_str(text).map_err(|_| NoCidr::Malformed(text.to_owned()))?;
+        match net {
+            IpNet::V6(six) if six.addr().to_ipv4_mapped().is_some() => Err(NoCidr::Mapped(text.to_owned())),
+            _ => Ok(Self(net.trunc())),
+        }
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+impl serde::Serialize for Cidr {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn blocks(texts: &[&str]) -> Vec<Cidr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_pod_network_is_cut_out_of_its_facility() {
+        let left = Cidr::without(&blocks(&["10.20.0.0/16"]), &blocks(&["10.20.128.0/17"]));
+        assert_eq!(left, blocks(&["10.20.0.0/17"]));
+    }
+
+    #[test]
+    fn what_lies_outside_changes_nothing() {
+        let left =
+            Cidr::without(&blocks(&["10.20.0.0/16", "2001:db8::/48"]), &blocks(&["10.244.0.0/16", "2001:db8:1::/48"]));
+        assert_eq!(left, blocks(&["10.20.0.0/16", "2001:db8::/48"]));
+    }
+
+    #[test]
+    fn a_hole_larger_than_the_block_leaves_nothing() {
+        assert!(Cidr::without(&blocks(&["10.20.0.0/16"]), &blocks(&["10.0.0.0/8"])).is_empty());
+    }
+
+    #[test]
+    fn mapped_and_malformed_blocks_are_refused() {
+        assert!(matches!("::ffff:10.0.0.0/104".parse::<Cidr>(), Err(NoCidr::Mapped(_))));
+        assert!(matches!("10.0.0.0".parse::<Cidr>(), Err(NoCidr::Malformed(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn an_address_is_left_exactly_where_it_was_permitted_and_not_excluded(
+            permitted in proptest::collection::vec((any::<u32>(), 4u8..=30), 1..5),
+            excluded in proptest::collection::vec((any::<u32>(), 4u8..=30), 0..5),
+            probe in any::<u32>(),
+        ) {
+            let parse = |(address, length): &(u32, u8)| format!("{}/{length}", std::net::Ipv4Addr::from(*address)).parse::<Cidr>().unwrap();
+            let permitted: Vec<Cidr> = permitted.iter().map(parse).collect();
+            let excluded: Vec<Cidr> = excluded.iter().map(parse).collect();
+            let probe = IpAddr::from(std::net::Ipv4Addr::from(probe));
+            let within = |list: &[Cidr]| list.iter().any(|block| block.contains_address(probe));
+            prop_assert_eq!(within(&Cidr::without(&permitted, &excluded)), within(&permitted) && !within(&excluded));
+        }
+    }
+}

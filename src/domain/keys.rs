@@ -1,0 +1,110 @@
+//! The closed list of label and annotation keys that Domicile reads and writes.
+//!
+//! One place, so that the code, the chart's policies and the documentation can be held against each other: a key that
+//! is not here is neither written nor trusted.
+
+/// Names the residencies of a namespace, joined by `_`. Written by the namespace's owner.
+pub const RESIDENCY: &str = "domicile.dev/residency";
+/// On a namespace or a pod: `None` leaves pods out of the permitting network policy. Written by the owner.
+pub const PERMIT: &str = "domicile.dev/permit";
+
+/// The strictest mode of a namespace's residencies.
+pub const ENFORCEMENT: &str = "domicile.dev/enforcement";
+/// The value of [`RESIDENCY`] that a confinement resolves.
+pub const CONFINED_FOR: &str = "domicile.dev/confined-for";
+/// `"true"` while no pod of the namespace stands outside.
+pub const PEER: &str = "domicile.dev/peer";
+
+/// `-`, or why nothing may start in the namespace.
+pub const REFUSED_BECAUSE: &str = "domicile.dev/refused-because";
+/// The StorageClasses that claims may use.
+pub const STORAGE_CLASSES: &str = "domicile.dev/storage-classes";
+/// The StorageClass of claims in which nobody named one.
+pub const DEFAULT_STORAGE_CLASS: &str = "domicile.dev/default-storage-class";
+/// Permitted networks, without the pod networks that lie in them.
+pub const NETWORKS: &str = "domicile.dev/networks";
+/// The values of [`CONFINED_FOR`] whose namespaces are peers.
+pub const PEERS: &str = "domicile.dev/peers";
+/// Who may open connections to governed pods.
+pub const INGRESS: &str = "domicile.dev/ingress";
+/// What happens to tenants' wide network policies.
+pub const TENANT_POLICIES: &str = "domicile.dev/tenant-policies";
+/// Whether the operator keeps the permitting network policy here: `All` or `None`.
+pub const PERMITTING: &str = "domicile.dev/permitting";
+/// Whether services may be exposed outside the cluster.
+pub const EXPOSURE: &str = "domicile.dev/exposure";
+/// What was seen to mutate in this cluster.
+pub const MUTATION: &str = "domicile.dev/mutation";
+/// UIDs of unbound pods that are older than the confinement and not pinned.
+pub const HELD_PODS: &str = "domicile.dev/held-pods";
+
+/// The labels of a confinement, all of which only the operator writes.
+pub const CONFINEMENT_LABELS: [&str; 3] = [ENFORCEMENT, CONFINED_FOR, PEER];
+/// The annotations of a confinement, all of which only the operator writes.
+pub const CONFINEMENT_ANNOTATIONS: [&str; 11] = [
+    REFUSED_BECAUSE,
+    STORAGE_CLASSES,
+    DEFAULT_STORAGE_CLASS,
+    NETWORKS,
+    PEERS,
+    INGRESS,
+    TENANT_POLICIES,
+    PERMITTING,
+    EXPOSURE,
+    MUTATION,
+    HELD_PODS,
+];
+
+/// Prefix of the label that a node carries for each residency it serves (KEP-279: kubelets cannot set it).
+pub const NODE_RESIDENCY_PREFIX: &str = "residency.domicile.dev.node-restriction.kubernetes.io/";
+/// The jurisdiction of a verified node.
+pub const NODE_JURISDICTION: &str = "domicile.dev.node-restriction.kubernetes.io/jurisdiction";
+/// The data center of a verified node.
+pub const NODE_DATA_CENTER: &str = "domicile.dev.node-restriction.kubernetes.io/data-center";
+
+/// Standard region label of nodes.
+pub const REGION: &str = "topology.kubernetes.io/region";
+/// Region label before Kubernetes 1.17; some cloud controllers still copy it over the standard one.
+pub const REGION_BETA: &str = "failure-domain.beta.kubernetes.io/region";
+/// Standard zone label of nodes.
+pub const ZONE: &str = "topology.kubernetes.io/zone";
+/// Zone label before Kubernetes 1.17.
+pub const ZONE_BETA: &str = "failure-domain.beta.kubernetes.io/zone";
+
+/// Label of everything that Domicile makes; its value is [`MANAGER`].
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Field manager, and value of [`MANAGED_BY`].
+pub const MANAGER: &str = "domicile";
+/// Holds a DataResidency that namespaces still name.
+pub const FINALIZER: &str = "domicile.dev/named-by-namespaces";
+
+/// Pod Security Admission: the three label pairs, in the order enforce, warn, audit.
+pub const POD_SECURITY_ENFORCE: &str = "pod-security.kubernetes.io/enforce";
+/// See [`POD_SECURITY_ENFORCE`].
+pub const POD_SECURITY_WARN: &str = "pod-security.kubernetes.io/warn";
+/// See [`POD_SECURITY_ENFORCE`].
+pub const POD_SECURITY_AUDIT: &str = "pod-security.kubernetes.io/audit";
+
+/// The isolating network policy of a governed namespace.
+pub const ISOLATING_POLICY: &str = "domicile-isolate";
+/// The permitting network policy of a governed namespace.
+pub const PERMITTING_POLICY: &str = "domicile-permit";
+
+/// The namespace in which the operator asks the API server whether it still refuses and mutates.
+pub const CANARY_NAMESPACE: &str = "domicile-canary";
+/// The reserved residency of the canary namespace.
+pub const CANARY_RESIDENCY: &str = "domicile-canary";
+/// Namespaces that are never governed, besides the operator's own.
+pub const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
+
+/// The node label of one residency.
+#[must_use]
+pub fn node_residency(residency: &str) -> String {
+    format!("{NODE_RESIDENCY_PREFIX}{residency}")
+}
+
+/// Whether a node label belongs to Domicile.
+#[must_use]
+pub fn is_trusted_node_label(key: &str) -> bool {
+    key.starts_with(NODE_RESIDENCY_PREFIX) || key == NODE_JURISDICTION || key == NODE_DATA_CENTER
+}

@@ -1,0 +1,20 @@
+//! Parsed values that cannot be wrong.
+//!
+//! A string with a format is parsed once, at the edge, into one of these types; behind the edge nobody reads a raw
+//! string again. Nothing here talks to a cluster, reads a clock or the environment.
+
+pub mod catalogue;
+pub mod cidr;
+pub mod confinement;
+pub mod drivers;
+pub mod finding;
+pub mod jurisdiction;
+pub mod keys;
+pub mod residencies;
+
+pub use catalogue::{Catalogue, Place};
+pub use cidr::Cidr;
+pub use confinement::{Confinement, Exposure, Ingress, Mode, Mutation, Permitting, TenantPolicies};
+pub use finding::{Finding, Leg, Subject, Verdict};
+pub use jurisdiction::Jurisdiction;
+pub use residencies::{Named, Residencies};

@@ -1,0 +1,212 @@
+//! From the API's types to the few fields that rules speak of.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use k8s_openapi::{
+    api::{core::v1 as core, networking::v1 as net, storage::v1 as storage},
+    apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference},
+};
+
+use super::model::{Claim, Class, Exposed, Map, Namespace, Node, Owner, Phase, Pod, Policy, Volume};
+use crate::domain::{Cidr, keys};
+
+const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+/// Drivers whose inline volumes hold secrets and certificates in the node's memory.
+const IN_MEMORY_DRIVERS: [&str; 4] =
+    ["secrets-store.csi.k8s.io", "csi.cert-manager.io", "spiffe.csi.cert-manager.io", "csi.spiffe.io"];
+
+impl From<core::Node> for Node {
+    fn from(node: core::Node) -> Self {
+        let spec = node.spec.unwrap_or_default();
+        let reported = node.status.and_then(|status| status.addresses).unwrap_or_default();
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        let mut unreadable_addresses = Vec::new();
+        for address in reported.into_iter().filter(|address| address.type_ == "InternalIP") {
+            match address.address.parse() {
+                Ok(parsed) => addresses.push(parsed),
+                Err(_) => unreadable_addresses.push(address.address),
+            }
+        }
+        let pod_networks = spec.pod_cidrs.unwrap_or_default().into_iter().filter_map(|text| text.parse::<Cidr>().ok());
+        Self {
+            name: node.metadata.name.unwrap_or_default(),
+            uid: node.metadata.uid.unwrap_or_default(),
+            labels: node.metadata.labels.unwrap_or_default(),
+            provider_id: spec.provider_id.unwrap_or_default(),
+            addresses,
+            pod_networks: pod_networks.collect(),
+            unreadable_addresses,
+        }
+    }
+}
+
+impl From<core::Namespace> for Namespace {
+    fn from(namespace: core::Namespace) -> Self {
+        let meta = namespace.metadata;
+        let mut annotations = meta.annotations.unwrap_or_default();
+        annotations.retain(|key, _| keys::CONFINEMENT_ANNOTATIONS.contains(&key.as_str()));
+        Self {
+            name: meta.name.unwrap_or_default(),
+            uid: meta.uid.unwrap_or_default(),
+            resource_version: meta.resource_version.unwrap_or_default(),
+            labels: meta.labels.unwrap_or_default(),
+            annotations,
+            terminating: meta.deletion_timestamp.is_some(),
+            labelled_at_birth: false,
+            own_pod_security: own_labels(&meta.managed_fields.unwrap_or_default()),
+        }
+    }
+}
+
+/// The Pod Security labels that this operator's writes own.
+fn own_labels(entries: &[ManagedFieldsEntry]) -> Vec<String> {
+    let ours = entries.iter().filter(|entry| entry.manager.as_deref() == Some(keys::MANAGER));
+    let fields = ours.filter_map(|entry| entry.fields_v1.as_ref()?.0.pointer("/f:metadata/f:labels")?.as_object());
+    let mut own: Vec<String> = fields
+        .flat_map(|labels| labels.keys())
+        .filter_map(|field| field.strip_prefix("f:"))
+        .filter(|key| key.starts_with("pod-security.kubernetes.io/"))
+        .map(str::to_owned)
+        .collect();
+    own.sort();
+    own.dedup();
+    own
+}
+
+impl From<core::Pod> for Pod {
+    fn from(pod: core::Pod) -> Self {
+        let spec = pod.spec.unwrap_or_default();
+        let status = pod.status.unwrap_or_default();
+        let host_network = spec.host_network.unwrap_or_default();
+        let ips = status.pod_ips.unwrap_or_default();
+        let pins = spec
+            .node_selector
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.strip_prefix(keys::NODE_RESIDENCY_PREFIX)?.to_owned(), value)));
+        Self {
+            uid: pod.metadata.uid.unwrap_or_default(),
+            node: spec.node_name.filter(|name| !name.is_empty()),
+            pins: pins.collect(),
+            phase: match status.phase.as_deref() {
+                Some("Succeeded" | "Failed") => Phase::Ended,
+                _ => Phase::Active,
+            },
+            terminating: pod.metadata.deletion_timestamp.is_some(),
+            host_network,
+            inline_volumes: spec.volumes.unwrap_or_default().iter().filter_map(inline).collect(),
+            addresses: if host_network { Vec::new() } else { ips.iter().filter_map(|ip| ip.ip.parse().ok()).collect() },
+            owner: controller(pod.metadata.owner_references),
+        }
+    }
+}
+
+fn controller(owners: Option<Vec<OwnerReference>>) -> Option<Owner> {
+    let owner = owners?.into_iter().find(|owner| owner.controller == Some(true))?;
+    Some(Owner { kind: owner.kind, name: owner.name })
+}
+
+/// A volume that reaches past every claim: the same list as the policy on pods' volumes admits, turned round.
+fn inline(volume: &core::Volume) -> Option<String> {
+    let admitted = volume.empty_dir.is_some()
+        || volume.config_map.is_some()
+        || volume.secret.is_some()
+        || volume.downward_api.is_some()
+        || volume.projected.is_some()
+        || volume.persistent_volume_claim.is_some()
+        || volume.ephemeral.is_some()
+        || volume.image.is_some()
+        || volume.csi.as_ref().is_some_and(|csi| IN_MEMORY_DRIVERS.contains(&csi.driver.as_str()));
+    (!admitted).then(|| volume.name.clone())
+}
+
+impl From<core::PersistentVolumeClaim> for Claim {
+    fn from(claim: core::PersistentVolumeClaim) -> Self {
+        let spec = claim.spec.unwrap_or_default();
+        let beta = claim.metadata.annotations.and_then(|mut annotations| annotations.remove(BETA_CLASS));
+        Self {
+            uid: claim.metadata.uid.unwrap_or_default(),
+            class: beta.or(spec.storage_class_name),
+            volume: spec.volume_name.filter(|name| !name.is_empty()),
+            terminating: claim.metadata.deletion_timestamp.is_some(),
+        }
+    }
+}
+
+impl From<core::PersistentVolume> for Volume {
+    fn from(volume: core::PersistentVolume) -> Self {
+        let spec = volume.spec.unwrap_or_default();
+        let required = spec.node_affinity.and_then(|affinity| affinity.required);
+        let terms = required.map(|required| required.node_selector_terms).unwrap_or_default();
+        Self {
+            driver: spec.csi.map_or_else(|| "in-tree".to_owned(), |csi| csi.driver),
+            terms: terms.into_iter().map(listed).collect(),
+            claim: spec.claim_ref.and_then(|claim| Some(super::Key { namespace: claim.namespace?, name: claim.name? })),
+        }
+    }
+}
+
+fn listed(term: core::NodeSelectorTerm) -> BTreeMap<String, Vec<String>> {
+    let expressions = term.match_expressions.unwrap_or_default();
+    let mut keys = BTreeMap::new();
+    for expression in expressions.into_iter().filter(|expression| expression.operator == "In") {
+        keys.insert(expression.key, expression.values.unwrap_or_default());
+    }
+    keys
+}
+
+impl From<storage::StorageClass> for Class {
+    fn from(class: storage::StorageClass) -> Self {
+        let labels: Map = class.metadata.labels.unwrap_or_default();
+        let annotations: Map = class.metadata.annotations.unwrap_or_default();
+        let topologies = class.allowed_topologies.unwrap_or_default().into_iter().map(|term| {
+            let expressions = term.match_label_expressions.unwrap_or_default();
+            expressions.into_iter().map(|expression| (expression.key, expression.values)).collect()
+        });
+        Self {
+            provisioner: class.provisioner,
+            parameters: class.parameters.unwrap_or_default(),
+            reclaim_policy: class.reclaim_policy.unwrap_or_else(|| "Delete".to_owned()),
+            allow_volume_expansion: class.allow_volume_expansion.unwrap_or_default(),
+            binding_mode: class.volume_binding_mode.unwrap_or_else(|| "Immediate".to_owned()),
+            topologies: topologies.collect(),
+            managed: labels.get(keys::MANAGED_BY).is_some_and(|value| value == keys::MANAGER),
+            made_for: annotations.get(keys::RESIDENCY).cloned(),
+        }
+    }
+}
+
+impl From<net::NetworkPolicy> for Policy {
+    fn from(policy: net::NetworkPolicy) -> Self {
+        Self {
+            managed: is_managed(&policy.metadata),
+            terminating: policy.metadata.deletion_timestamp.is_some(),
+            uid: policy.metadata.uid.unwrap_or_default(),
+            spec: policy.spec.unwrap_or_default(),
+        }
+    }
+}
+
+fn is_managed(meta: &ObjectMeta) -> bool {
+    meta.labels.as_ref().and_then(|labels| labels.get(keys::MANAGED_BY)).is_some_and(|value| value == keys::MANAGER)
+}
+
+/// How a Service can be reached from outside, if it can.
+#[must_use]
+pub fn exposed_service(service: &core::Service) -> Option<Exposed> {
+    let spec = service.spec.as_ref()?;
+    let kind = spec.type_.as_deref().unwrap_or("ClusterIP");
+    let external_ips = spec.external_ips.as_ref().is_some_and(|ips| !ips.is_empty());
+    let how = match kind {
+        "LoadBalancer" | "NodePort" | "ExternalName" => kind,
+        _ if external_ips => "externalIPs",
+        _ => return None,
+    };
+    Some(Exposed { uid: service.metadata.uid.clone().unwrap_or_default(), how: how.to_owned(), external_ips })
+}
+
+/// An Ingress exposes by being there.
+#[must_use]
+pub fn exposed_ingress(ingress: &net::Ingress) -> Exposed {
+    Exposed { uid: ingress.metadata.uid.clone().unwrap_or_default(), how: "Ingress".to_owned(), external_ips: false }
+}

@@ -1,0 +1,13 @@
+//! Reads: what the API server says, as plain data.
+//!
+//! [`Snapshot`] is the only thing that the pure modules see. The controller keeps it current from watches; tests and the
+//! command line read it from YAML. Objects are reduced to the few fields that matter the moment they arrive, so that a
+//! large cluster costs little memory. Nothing is ever written here.
+
+pub mod convert;
+pub mod model;
+pub mod watch;
+
+pub use model::{
+    Claim, Class, Exposed, Key, Namespace, Node, Owner, Phase, Pod, Policy, Snapshot, Volume, in_namespace,
+};

@@ -1,0 +1,256 @@
+//! The cluster as plain data: the few fields of each kind that rules speak of.
+
+use std::{collections::BTreeMap, fmt, net::IpAddr};
+
+use k8s_openapi::api::networking::v1::NetworkPolicySpec;
+use serde::Serialize;
+
+use crate::{
+    api::{DataCenter, DataResidency},
+    domain::{Cidr, Named, keys},
+};
+
+/// Labels or annotations.
+pub type Map = BTreeMap<String, String>;
+
+/// Namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Key {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl Key {
+    /// Of the two parts.
+    #[must_use]
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self { namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Everything that is known of a cluster at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Snapshot {
+    /// Data centers as written.
+    pub data_centers: BTreeMap<String, DataCenter>,
+    /// Residencies as written.
+    pub residencies: BTreeMap<String, DataResidency>,
+    /// Nodes.
+    pub nodes: BTreeMap<String, Node>,
+    /// Namespaces.
+    pub namespaces: BTreeMap<String, Namespace>,
+    /// Pods of every namespace.
+    #[serde(skip)]
+    pub pods: BTreeMap<Key, Pod>,
+    /// Claims.
+    #[serde(skip)]
+    pub claims: BTreeMap<Key, Claim>,
+    /// Volumes.
+    pub volumes: BTreeMap<String, Volume>,
+    /// StorageClasses.
+    pub classes: BTreeMap<String, Class>,
+    /// Network policies of governed namespaces and of those that may become so.
+    #[serde(skip)]
+    pub policies: BTreeMap<Key, Policy>,
+    /// Services and Ingresses that reach outside the cluster.
+    #[serde(skip)]
+    pub exposed: BTreeMap<(Key, &'static str), Exposed>,
+}
+
+/// A node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Its UID, for events.
+    pub uid: String,
+    /// All labels.
+    pub labels: Map,
+    /// `spec.providerID`, empty where absent.
+    pub provider_id: String,
+    /// Every InternalIP.
+    pub addresses: Vec<IpAddr>,
+    /// `spec.podCIDRs`.
+    pub pod_networks: Vec<Cidr>,
+    /// InternalIPs that do not parse: such a node is never verified.
+    pub unreadable_addresses: Vec<String>,
+}
+
+/// A namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Namespace {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// The version that was read; a write names it, so that it is refused where the namespace has changed since.
+    pub resource_version: String,
+    /// All labels.
+    pub labels: Map,
+    /// The annotations of a confinement; the others do not matter.
+    pub annotations: Map,
+    /// Whether it is being deleted.
+    pub terminating: bool,
+    /// Whether this version of it was seen by a watch that had not seen the namespace before, so that its label is as old
+    /// as itself and no pod can be older.
+    pub labelled_at_birth: bool,
+    /// Pod Security labels that Domicile set itself, by their field manager.
+    pub own_pod_security: Vec<String>,
+}
+
+impl Namespace {
+    /// What it names.
+    #[must_use]
+    pub fn named(&self) -> Named {
+        Named::parse(self.labels.get(keys::RESIDENCY).map(String::as_str))
+    }
+
+    /// Whether a confinement, or a part of one, stands on it.
+    #[must_use]
+    pub fn has_confinement(&self) -> bool {
+        keys::CONFINEMENT_LABELS.iter().any(|key| self.labels.contains_key(*key))
+            || keys::CONFINEMENT_ANNOTATIONS.iter().any(|key| self.annotations.contains_key(*key))
+    }
+
+    /// The value that the standing confinement resolves.
+    #[must_use]
+    pub fn confined_for(&self) -> Option<&str> {
+        self.labels.get(keys::CONFINED_FOR).map(String::as_str)
+    }
+}
+
+/// The controller of an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Owner {
+    /// For example `ReplicaSet`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// What a pod does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum Phase {
+    /// Not yet running, or running.
+    #[default]
+    Active,
+    /// Succeeded or failed: it runs no more.
+    Ended,
+}
+
+/// A pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Pod {
+    /// Its UID.
+    pub uid: String,
+    /// The node that it is bound to.
+    pub node: Option<String>,
+    /// The part of its node selector that names residencies: residency → value.
+    pub pins: Map,
+    /// Whether it still runs or may run.
+    pub phase: Phase,
+    /// Whether it is being deleted.
+    pub terminating: bool,
+    /// Whether it shares its node's network, which network policies do not reach.
+    pub host_network: bool,
+    /// Volumes that reach the network or the host past any claim, as `name (kind)`.
+    pub inline_volumes: Vec<String>,
+    /// Its own addresses, unless it shares its node's.
+    pub addresses: Vec<IpAddr>,
+    /// What made it.
+    pub owner: Option<Owner>,
+}
+
+impl Pod {
+    /// Whether it runs, or may yet run.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.phase == Phase::Active
+    }
+}
+
+/// A PersistentVolumeClaim.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Claim {
+    /// Its UID.
+    pub uid: String,
+    /// Its class, by field or by the beta annotation.
+    pub class: Option<String>,
+    /// The volume that it is bound to, or asks for.
+    pub volume: Option<String>,
+    /// Whether it is being deleted.
+    pub terminating: bool,
+}
+
+/// A PersistentVolume.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Volume {
+    /// The CSI driver, or the kind of its source.
+    pub driver: String,
+    /// The required terms of its node affinity, each as key → values of its `In` expressions; a term with any other
+    /// operator is empty, since what it admits can't be listed.
+    pub terms: Vec<BTreeMap<String, Vec<String>>>,
+    /// The claim that it is bound to.
+    pub claim: Option<Key>,
+}
+
+/// A StorageClass.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Class {
+    /// The driver.
+    pub provisioner: String,
+    /// Its parameters.
+    pub parameters: Map,
+    /// `Retain` or `Delete`.
+    pub reclaim_policy: String,
+    /// Whether claims may grow.
+    pub allow_volume_expansion: bool,
+    /// `WaitForFirstConsumer` or `Immediate`.
+    pub binding_mode: String,
+    /// Its allowed topologies, each as key → values.
+    pub topologies: Vec<BTreeMap<String, Vec<String>>>,
+    /// The residency that it was made for, where Domicile made it.
+    pub made_for: Option<String>,
+    /// Whether it carries Domicile's mark.
+    pub managed: bool,
+}
+
+/// A network policy.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Policy {
+    /// Its UID.
+    pub uid: String,
+    /// Its whole spec.
+    pub spec: NetworkPolicySpec,
+    /// Whether it carries Domicile's mark.
+    pub managed: bool,
+    /// Whether it is being deleted.
+    pub terminating: bool,
+}
+
+/// A Service or Ingress that can be reached from outside the cluster, or leads out of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Exposed {
+    /// Its UID.
+    pub uid: String,
+    /// `LoadBalancer`, `NodePort`, `ExternalName`, `externalIPs` or `Ingress`.
+    pub how: String,
+    /// Whether a Service of whatever type has `externalIPs`, too.
+    pub external_ips: bool,
+}
+
+/// The objects of one namespace in a map by namespace and name.
+pub fn in_namespace<'a, T>(
+    all: &'a BTreeMap<Key, T>,
+    namespace: &'a str,
+) -> impl Iterator<Item = (&'a Key, &'a T)> + Clone {
+    all.range(Key::new(namespace, "")..).take_while(move |(key, _)| key.namespace == namespace)
+}

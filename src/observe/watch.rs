@@ -1,0 +1,167 @@
+//! One watch for each kind, each with its own backoff, so that a kind that cannot be read holds up no other.
+//!
+//! A list that is still arriving replaces nothing: objects disappear only by a delete event or by a whole new list, so
+//! that a broken connection never looks like an empty cluster.
+
+use std::{collections::BTreeMap, fmt::Debug, pin::pin, time::Duration};
+
+use futures::StreamExt as _;
+use k8s_openapi::api::{core::v1 as core, networking::v1 as net, storage::v1 as storage};
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    runtime::{WatchStreamExt as _, utils::Backoff, watcher},
+};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+
+use super::{
+    convert,
+    model::{Claim, Class, Exposed, Key, Namespace, Node, Pod, Policy, Volume},
+};
+use crate::api::{DataCenter, DataResidency};
+
+/// What happened to objects of one kind.
+#[derive(Clone, Debug)]
+pub enum Delta<I, T> {
+    /// One is new or changed.
+    Applied(I, T),
+    /// One is gone, or does not matter any more.
+    Gone(I),
+    /// These are all there are.
+    Replaced(BTreeMap<I, T>),
+}
+
+/// What happened in the cluster.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// To data centers.
+    DataCenter(Delta<String, DataCenter>),
+    /// To residencies.
+    Residency(Delta<String, DataResidency>),
+    /// To nodes.
+    Node(Delta<String, Node>),
+    /// To namespaces.
+    Namespace(Delta<String, Namespace>),
+    /// To pods.
+    Pod(Delta<Key, Pod>),
+    /// To claims.
+    Claim(Delta<Key, Claim>),
+    /// To volumes.
+    Volume(Delta<String, Volume>),
+    /// To StorageClasses.
+    Class(Delta<String, Class>),
+    /// To network policies.
+    Policy(Delta<Key, Policy>),
+    /// To services that reach outside.
+    Service(Delta<Key, Exposed>),
+    /// To Ingresses.
+    Ingress(Delta<Key, Exposed>),
+}
+
+/// How many kinds are watched.
+pub const KINDS: usize = 11;
+
+/// Starts every watch; each ends when the receiver is dropped.
+#[must_use]
+pub fn start(client: &Client) -> mpsc::Receiver<Change> {
+    let (sink, changes) = mpsc::channel(4096);
+    follow(client, &sink, |node: core::Node| (node.name_any(), Some(Node::from(node))), Change::Node);
+    follow(client, &sink, |space: core::Namespace| (space.name_any(), Some(Namespace::from(space))), Change::Namespace);
+    follow(client, &sink, |pod: core::Pod| (key(&pod), Some(Pod::from(pod))), Change::Pod);
+    follow(client, &sink, |claim: core::PersistentVolumeClaim| (key(&claim), Some(Claim::from(claim))), Change::Claim);
+    follow(
+        client,
+        &sink,
+        |volume: core::PersistentVolume| (volume.name_any(), Some(Volume::from(volume))),
+        Change::Volume,
+    );
+    follow(client, &sink, |class: storage::StorageClass| (class.name_any(), Some(Class::from(class))), Change::Class);
+    follow(client, &sink, |policy: net::NetworkPolicy| (key(&policy), Some(Policy::from(policy))), Change::Policy);
+    follow(
+        client,
+        &sink,
+        |service: core::Service| (key(&service), convert::exposed_service(&service)),
+        Change::Service,
+    );
+    follow(
+        client,
+        &sink,
+        |ingress: net::Ingress| (key(&ingress), Some(convert::exposed_ingress(&ingress))),
+        Change::Ingress,
+    );
+    follow(client, &sink, |one: DataCenter| (one.name_any(), Some(one)), Change::DataCenter);
+    follow(client, &sink, |one: DataResidency| (one.name_any(), Some(one)), Change::Residency);
+    changes
+}
+
+fn key<K: Resource>(object: &K) -> Key {
+    Key::new(object.meta().namespace.as_deref().unwrap_or_default(), object.meta().name.as_deref().unwrap_or_default())
+}
+
+/// Follows one kind: `project` reduces an object to what matters, `None` where nothing does.
+fn follow<K, I, T>(
+    client: &Client,
+    sink: &mpsc::Sender<Change>,
+    project: fn(K) -> (I, Option<T>),
+    wrap: fn(Delta<I, T>) -> Change,
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    I: Ord + Send + 'static,
+    T: Send + 'static,
+{
+    let api: Api<K> = Api::all(client.clone());
+    let sink = sink.clone();
+    tokio::spawn(async move {
+        let kind = K::kind(&());
+        let mut events = pin!(watcher(api, watcher::Config::default()).backoff(Patience::default()));
+        let mut arriving = BTreeMap::new();
+        while let Some(event) = events.next().await {
+            let delta = match event {
+                Ok(watcher::Event::Init) => {
+                    arriving = BTreeMap::new();
+                    continue;
+                }
+                Ok(watcher::Event::InitApply(object)) => {
+                    if let (id, Some(kept)) = project(object) {
+                        arriving.insert(id, kept);
+                    }
+                    continue;
+                }
+                Ok(watcher::Event::InitDone) => Delta::Replaced(std::mem::take(&mut arriving)),
+                Ok(watcher::Event::Apply(object)) => match project(object) {
+                    (id, Some(kept)) => Delta::Applied(id, kept),
+                    (id, None) => Delta::Gone(id),
+                },
+                Ok(watcher::Event::Delete(object)) => Delta::Gone(project(object).0),
+                Err(error) => {
+                    tracing::warn!(%kind, %error, "cannot watch; what was read stands, trying again");
+                    continue;
+                }
+            };
+            if sink.send(wrap(delta)).await.is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// Doubles from 50 ms to 5 s: an API server that comes back is read at once, one that stays away is not flooded.
+#[derive(Debug, Default)]
+struct Patience {
+    failures: u32,
+}
+
+impl Iterator for Patience {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.failures = self.failures.saturating_add(1);
+        Some(Duration::from_millis(50).saturating_mul(1 << self.failures.min(7)).min(Duration::from_secs(5)))
+    }
+}
+
+impl Backoff for Patience {
+    fn reset(&mut self) {
+        self.failures = 0;
+    }
+}

@@ -1,0 +1,245 @@
+//! What to tell in events: what has changed, on the object that it is about.
+//!
+//! Only a change is told, never a state, and many changes of one kind in one namespace are counted in one event. Events
+//! are for people who look at an object; what stands at the moment is in the status.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::cut;
+use crate::{
+    domain::{Finding, Subject, Verdict},
+    resolve::{Location, NodeConflict},
+};
+
+/// The API server refuses longer notes (1 kB).
+const NOTE: usize = 1000;
+/// So many findings of one rule in one namespace are told one by one.
+const ONE_BY_ONE: usize = 10;
+
+/// One event, yet to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Telling {
+    /// What it is about.
+    pub subject: Subject,
+    /// `Warning`, or `Normal`.
+    pub warning: bool,
+    /// One CamelCase word: why.
+    pub reason: &'static str,
+    /// One CamelCase word: what was being done.
+    pub action: &'static str,
+    /// A sentence for people, of at most 1000 bytes.
+    pub note: String,
+}
+
+impl Telling {
+    /// Something that somebody should look at.
+    #[must_use]
+    pub fn warning(subject: Subject, reason: &'static str, action: &'static str, note: impl AsRef<str>) -> Self {
+        Self { subject, warning: true, reason, action, note: cut(note.as_ref(), NOTE) }
+    }
+
+    /// Something that is as it should be.
+    #[must_use]
+    pub fn normal(subject: Subject, reason: &'static str, action: &'static str, note: impl AsRef<str>) -> Self {
+        Self { subject, warning: false, reason, action, note: cut(note.as_ref(), NOTE) }
+    }
+}
+
+/// What to tell of the findings of a namespace, or of a residency. A finding is the same while rule, subject and verdict
+/// are; other words are no news.
+#[must_use]
+pub fn findings(old: &[Finding], new: &[Finding]) -> Vec<Telling> {
+    let known: BTreeSet<_> = old.iter().map(|finding| (finding.rule, &finding.subject, finding.verdict)).collect();
+    let standing: BTreeSet<_> = new.iter().map(|finding| (finding.rule, &finding.subject)).collect();
+    let begun = new.iter().filter(|finding| !known.contains(&(finding.rule, &finding.subject, finding.verdict)));
+    // A pod's findings end with the pod, and nobody looks at the events of a pod that is gone.
+    let ended = old
+        .iter()
+        .filter(|finding| finding.subject.kind != "Pod" && !standing.contains(&(finding.rule, &finding.subject)));
+    let mut tellings = grouped(begun, begins, "ResidencyBroken");
+    tellings.extend(grouped(ended, ends, "ResidencyKept"));
+    tellings
+}
+
+fn begins(finding: &Finding) -> Telling {
+    let Finding { verdict, leg: _, rule, subject, message, remedy } = finding;
+    let reason = match verdict {
+        Verdict::NonCompliant => "ResidencyBroken",
+        Verdict::Unknown => "ResidencyUnclear",
+    };
+    Telling::warning(subject.clone(), reason, "Audit", format!("[{rule}] {message}. Remedy: {remedy}."))
+}
+
+fn ends(finding: &Finding) -> Telling {
+    let note = format!("[{}] no longer found: {}", finding.rule, finding.message);
+    Telling::normal(finding.subject.clone(), "ResidencyKept", "Audit", note)
+}
+
+/// One telling for each finding; where one rule has many in one namespace, one on the namespace that counts them.
+fn grouped<'a>(
+    findings: impl Iterator<Item = &'a Finding>,
+    tell: fn(&Finding) -> Telling,
+    reason_of_many: &'static str,
+) -> Vec<Telling> {
+    let mut groups: BTreeMap<(&str, &str), Vec<&Finding>> = BTreeMap::new();
+    for finding in findings {
+        groups.entry((finding.subject.namespace.as_str(), finding.rule)).or_default().push(finding);
+    }
+    let mut tellings = Vec::new();
+    for ((namespace, rule), group) in groups {
+        match group.first() {
+            Some(first) if group.len() > ONE_BY_ONE && !namespace.is_empty() => {
+                let one = tell(first);
+                let note =
+                    format!("[{rule}] {} times in this namespace, first {}: {}", group.len(), first.subject, one.note);
+                let subject = Subject::namespaced("Namespace", "", namespace, "");
+                tellings.push(Telling { subject, reason: reason_of_many, note: cut(&note, NOTE), ..one });
+            }
+            _ => tellings.extend(group.into_iter().map(tell)),
+        }
+    }
+    tellings
+}
+
+/// What to tell of where a node stands. With nothing known before (the node is new, or the operator has just started),
+/// only what is wrong is told.
+#[must_use]
+pub fn node(name: &str, uid: &str, old: Option<&Location>, new: &Location) -> Vec<Telling> {
+    let subject = Subject { uid: uid.to_owned(), ..Subject::cluster("Node", name) };
+    let warn = |reason, note: String| vec![Telling::warning(subject.clone(), reason, "Locate", note)];
+    let tell = |reason, note: String| vec![Telling::normal(subject.clone(), reason, "Locate", note)];
+    match (old, new) {
+        (Some(Location::Verified { jurisdiction: before, .. }), Location::Verified { data_center, jurisdiction })
+            if before != jurisdiction =>
+        {
+            warn(
+                "LocationChanged",
+                format!("verified in {jurisdiction} (data center {data_center}), before in {before}"),
+            )
+        }
+        (Some(Location::Verified { data_center: before, .. }), Location::Verified { data_center, .. })
+            if before == data_center =>
+        {
+            Vec::new()
+        }
+        (None, Location::Verified { .. }) => Vec::new(),
+        (Some(_), Location::Verified { data_center, jurisdiction }) => {
+            tell("LocationVerified", format!("every signal agrees: in {jurisdiction} (data center {data_center})"))
+        }
+        (Some(Location::Conflict { conflicts: before, .. }), Location::Conflict { conflicts, .. })
+            if reasons(before) == reasons(conflicts) =>
+        {
+            Vec::new()
+        }
+        (Some(Location::Verified { .. }), Location::Conflict { conflicts, .. }) => {
+            warn("LocationLost", format!("not verified any more: {}", messages(conflicts)))
+        }
+        (_, Location::Conflict { conflicts, .. }) => warn("LocationInConflict", messages(conflicts)),
+        (Some(Location::Verified { data_center, .. }), Location::Unclaimed) => {
+            warn("LocationLost", format!("not verified any more: data center {data_center} does not claim it"))
+        }
+        (_, Location::Unclaimed) => Vec::new(),
+    }
+}
+
+fn reasons(conflicts: &[NodeConflict]) -> Vec<&str> {
+    conflicts.iter().map(|conflict| conflict.reason).collect()
+}
+
+fn messages(conflicts: &[NodeConflict]) -> String {
+    conflicts.iter().map(|conflict| conflict.message.as_str()).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{
+            Jurisdiction,
+            Verdict::{NonCompliant, Unknown},
+        },
+        report::fixture::finding,
+    };
+
+    fn reasons_of(tellings: &[Telling]) -> Vec<&str> {
+        tellings.iter().map(|telling| telling.reason).collect()
+    }
+
+    #[test]
+    fn only_a_change_is_told() {
+        let first = finding(NonCompliant, "domicile/network-any", "NetworkPolicy", "wide");
+        let other_words = Finding { message: "in other words".into(), ..first.clone() };
+        let begun = findings(&[], std::slice::from_ref(&first));
+        assert_eq!(reasons_of(&begun), ["ResidencyBroken"]);
+        assert_eq!(begun[0].note, "[domicile/network-any] wide is outside. Remedy: move it.");
+        assert!(begun[0].warning);
+        assert!(findings(std::slice::from_ref(&first), &[other_words]).is_empty());
+        let ended = findings(&[first], &[]);
+        assert_eq!((reasons_of(&ended), ended[0].warning), (vec!["ResidencyKept"], false));
+    }
+
+    #[test]
+    fn what_turns_out_worse_is_told_again() {
+        let unclear = finding(Unknown, "domicile/volume-location", "PersistentVolumeClaim", "data");
+        let broken = Finding { verdict: NonCompliant, ..unclear.clone() };
+        assert_eq!(reasons_of(&findings(&[], std::slice::from_ref(&unclear))), ["ResidencyUnclear"]);
+        assert_eq!(reasons_of(&findings(&[unclear], &[broken])), ["ResidencyBroken"]);
+    }
+
+    #[test]
+    fn many_of_one_rule_are_counted_in_one_event() {
+        let many: Vec<Finding> = (0..1000)
+            .map(|index| finding(NonCompliant, "domicile/placement", "Pod", &format!("web-{index:03}")))
+            .collect();
+        let told = findings(&[], &many);
+        let [one] = told.as_slice() else { panic!("{} events", told.len()) };
+        assert_eq!((one.subject.kind, one.subject.name.as_str()), ("Namespace", "shop"));
+        assert!(
+            one.note.starts_with("[domicile/placement] 1000 times in this namespace, first Pod shop/web-000"),
+            "{}",
+            one.note
+        );
+        assert!(findings(&many, &[]).is_empty(), "pods that are gone have no readers");
+    }
+
+    #[test]
+    fn a_note_is_never_longer_than_the_api_server_takes() {
+        let long = Finding { message: "境".repeat(2000), ..finding(NonCompliant, "domicile/placement", "Pod", "web") };
+        assert!(findings(&[], &[long]).iter().all(|telling| telling.note.len() <= NOTE));
+    }
+
+    fn verified(code: &str) -> Location {
+        Location::Verified { data_center: format!("in-{code}"), jurisdiction: Jurisdiction::parse(code).unwrap() }
+    }
+
+    fn in_conflict(reason: &'static str, message: &str) -> Location {
+        Location::Conflict { data_centers: vec![], conflicts: vec![NodeConflict { reason, message: message.into() }] }
+    }
+
+    fn told(old: Option<Location>, new: Location) -> Vec<(&'static str, bool)> {
+        node("worker-7", "", old.as_ref(), &new).iter().map(|telling| (telling.reason, telling.warning)).collect()
+    }
+
+    #[test]
+    fn a_node_that_moves_is_told() {
+        assert_eq!(told(Some(Location::Unclaimed), verified("CN")), [("LocationVerified", false)]);
+        assert_eq!(told(Some(verified("CN")), in_conflict("RegionMissing", "a")), [("LocationLost", true)]);
+        assert_eq!(told(Some(verified("CN")), Location::Unclaimed), [("LocationLost", true)]);
+        assert_eq!(told(Some(verified("CN")), verified("HK")), [("LocationChanged", true)]);
+        assert_eq!(told(Some(in_conflict("A", "a")), in_conflict("B", "a")), [("LocationInConflict", true)]);
+    }
+
+    #[test]
+    fn a_node_that_stays_is_not_told() {
+        assert!(told(Some(verified("CN")), verified("CN")).is_empty());
+        assert!(told(Some(in_conflict("A", "a")), in_conflict("A", "b")).is_empty());
+        assert!(told(Some(Location::Unclaimed), Location::Unclaimed).is_empty());
+    }
+
+    #[test]
+    fn after_a_start_only_what_is_wrong_is_told() {
+        assert!(told(None, verified("CN")).is_empty());
+        assert!(told(None, Location::Unclaimed).is_empty());
+        assert_eq!(told(None, in_conflict("A", "a")), [("LocationInConflict", true)]);
+    }
+}

@@ -1,0 +1,102 @@
+//! What the tests of reports see: a residency of which all is well, to be spoiled one way at a time.
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+
+use super::residency::{CanarySeen, NamespaceOutcome, Outcome, PoliciesSeen};
+use crate::{
+    api::DataResidency,
+    domain::{Finding, Leg, Mode, Mutation, Subject, Verdict},
+    resolve::Residency,
+};
+
+/// A moment.
+pub(super) fn at(second: i64) -> Time {
+    Time(Timestamp::from_second(second).unwrap())
+}
+
+/// A finding in namespace `shop`.
+pub(super) fn finding(verdict: Verdict, rule: &'static str, kind: &'static str, name: &str) -> Finding {
+    let subject = Subject::namespaced(kind, "shop", name, "");
+    Finding {
+        verdict,
+        leg: Leg::Placement,
+        rule,
+        subject,
+        message: format!("{name} is outside"),
+        remedy: "move it".into(),
+    }
+}
+
+/// Everything that an outcome borrows.
+pub(super) struct Seen {
+    pub residency: DataResidency,
+    pub resolved: Residency,
+    pub mode: Mode,
+    pub nodes: (u32, u32),
+    /// In the second of two namespaces.
+    pub confined: bool,
+    pub refused_because: Option<&'static str>,
+    /// In the first.
+    pub findings: Vec<Finding>,
+    pub policies: PoliciesSeen,
+    pub canary: CanarySeen,
+    pub missing_classes: Vec<String>,
+    pub pods_in_permitted_networks: Option<String>,
+    pub deleting: bool,
+}
+
+impl Seen {
+    pub fn well() -> Self {
+        let mut residency = DataResidency::new(
+            "mainland",
+            serde_json::from_value(serde_json::json!({"jurisdictions": ["CN"]})).unwrap(),
+        );
+        residency.metadata.generation = Some(7);
+        Self {
+            residency,
+            resolved: Residency {
+                name: "mainland".into(),
+                data_centers: vec!["shanghai-1".into()],
+                ..Residency::canary()
+            },
+            mode: Mode::Enforce,
+            nodes: (3, 5),
+            confined: true,
+            refused_because: None,
+            findings: vec![],
+            policies: PoliciesSeen::AsBuilt,
+            canary: CanarySeen { refused: true, mutation: Some(Mutation::AdmissionPolicy) },
+            missing_classes: vec![],
+            pods_in_permitted_networks: None,
+            deleting: false,
+        }
+    }
+
+    pub fn outcome(&mut self) -> Outcome<'_> {
+        self.resolved.mode = self.mode;
+        self.resolved.eligible_nodes = self.nodes.0;
+        let namespace = |name, confined, refused_because, findings| NamespaceOutcome {
+            name,
+            confined,
+            mode: self.mode,
+            pods: 3,
+            claims: 1,
+            findings,
+            refused_because,
+        };
+        Outcome {
+            residency: &self.residency,
+            resolved: &self.resolved,
+            total_nodes: self.nodes.1,
+            namespaces: vec![
+                namespace("shop", true, None, &self.findings),
+                namespace("store", self.confined, self.refused_because, &[]),
+            ],
+            policies: self.policies.clone(),
+            canary: self.canary,
+            missing_classes: self.missing_classes.clone(),
+            pods_in_permitted_networks: self.pods_in_permitted_networks.clone(),
+            deleting: self.deleting,
+        }
+    }
+}

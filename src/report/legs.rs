@@ -1,0 +1,347 @@
+//! The conditions of a residency: each a chain of small checks, the first that finds something decides.
+//!
+//! `…Enforced` are true only of what was seen to hold: the policies stand as built, the API server refused the canary, every
+//! namespace is confined. `Ready` asks for everything that the mode asks for; `Compliant` for nothing but findings, and that
+//! every namespace was looked at.
+
+use super::{
+    conditions::{Judgement, Status},
+    residency::{NamespaceOutcome, Outcome, PoliciesSeen},
+    some_of,
+};
+use crate::{
+    audit::network,
+    domain::{Finding, Mode, Mutation, Verdict},
+};
+
+const PLUGIN_NOT_SEEN: &str = "PluginNotSeen";
+const POD_ADDRESSES_UNCLEAR: &str = "PodAddressesUnclear";
+
+type Check = fn(&Outcome<'_>) -> Option<Judgement>;
+
+fn first(outcome: &Outcome<'_>, checks: &[Check]) -> Option<Judgement> {
+    checks.iter().find_map(|check| check(outcome))
+}
+
+/// The spec is understood; the API server has refused what is not. While it is being deleted, who holds it.
+pub(super) fn accepted(outcome: &Outcome<'_>) -> Judgement {
+    if outcome.deleting && !outcome.namespaces.is_empty() {
+        let names = some_of(outcome.namespaces.iter().map(|namespace| namespace.name));
+        return Judgement::yes(
+            "HeldByNamespaces",
+            format!("it is being deleted, and stays in force while namespaces name it: {names}"),
+        );
+    }
+    Judgement::yes("Accepted", "the spec is understood")
+}
+
+/// Pods are pinned and judged by the API server.
+pub(super) fn placement(outcome: &Outcome<'_>) -> Judgement {
+    first(outcome, &[mode, policies, canary, confined]).unwrap_or_else(|| {
+        let pinning = match outcome.canary.mutation {
+            Some(Mutation::AdmissionPolicy) => "the API server was seen to refuse what is not pinned, and to pin what is created",
+            Some(Mutation::Nothing) => "the API server was seen to refuse what is not pinned; nothing mutates here, so whoever creates a pod pins it",
+            None => "the API server was seen to refuse what is not pinned; whether it pins what is created was not seen",
+        };
+        Judgement::yes("AdmissionPolicy", pinning)
+    })
+}
+
+/// Claims are judged by the API server, and the residency's classes stand.
+pub(super) fn storage(outcome: &Outcome<'_>) -> Judgement {
+    first(outcome, &[mode, policies, canary, confined, classes]).unwrap_or_else(|| {
+        Judgement::yes("AdmissionPolicy", "the API server judges claims, and the residency's StorageClasses stand")
+    })
+}
+
+/// Namespaces are isolated and nothing opens them. That a plugin heeds that can't be seen, so this is never true.
+pub(super) fn network(outcome: &Outcome<'_>, findings: &[&Finding]) -> Judgement {
+    first(outcome, &[mode, policies, canary, confined])
+        .or_else(|| tenants_policies(findings))
+        .or_else(|| pod_addresses(outcome))
+        .unwrap_or_else(|| {
+            Judgement::unknown(
+                PLUGIN_NOT_SEEN,
+                "the policies stand; whether this cluster's network plugin enforces them was not seen",
+            )
+        })
+}
+
+/// Whether nothing is missing but what only the network's plugin could tell.
+pub(super) fn is_about_the_plugin(network: &Judgement) -> bool {
+    network.status == Status::Unknown && [PLUGIN_NOT_SEEN, POD_ADDRESSES_UNCLEAR].contains(&network.reason)
+}
+
+/// Nothing that is governed breaks the residency. Where a namespace is not confined, not everything may have been judged.
+pub(super) fn compliant(outcome: &Outcome<'_>, findings: &[&Finding]) -> Judgement {
+    let broken = findings.iter().filter(|finding| finding.verdict == Verdict::NonCompliant).count();
+    let unclear = findings.len() - broken;
+    let worst = findings.first().map(|finding| format!("{}: {}", finding.subject, finding.message)).unwrap_or_default();
+    if broken > 0 {
+        return Judgement::no(
+            "NonCompliant",
+            format!("{broken} findings break it and {unclear} are unclear; the worst: {worst}"),
+        );
+    }
+    if unclear > 0 {
+        return Judgement::unknown("Unclear", format!("{unclear} findings are unclear; the first: {worst}"));
+    }
+    if let Some(Judgement { reason, message, .. }) = confined(outcome) {
+        return Judgement::unknown(reason, message);
+    }
+    if outcome.namespaces.is_empty() {
+        return Judgement::yes("NothingGoverned", "no namespace names it");
+    }
+    Judgement::yes("Compliant", "nothing that is governed breaks it")
+}
+
+/// Everything that this version enforces is in force, as far as the mode asks for it.
+pub(super) fn ready(outcome: &Outcome<'_>, findings: &[&Finding]) -> Judgement {
+    let opens = || (outcome.resolved.mode == Mode::Enforce).then(|| tenants_policies(findings)).flatten();
+    first(outcome, &[policies, canary, mutation, data_center, confined])
+        .or_else(opens)
+        .or_else(|| classes(outcome))
+        .unwrap_or_else(|| {
+            let refused =
+                outcome.namespaces.iter().filter_map(|namespace| Some((namespace.name, namespace.refused_because?)));
+            let refused: Vec<String> = refused.map(|(name, reason)| format!("{name} ({reason})")).collect();
+            let what = match outcome.resolved.mode {
+                Mode::Enforce => "everything is in force",
+                Mode::Warn => "what breaks it is warned of",
+                Mode::Audit => "what breaks it is reported",
+            };
+            let message = match some_of(refused.iter().map(String::as_str)) {
+                none if none.is_empty() => what.to_owned(),
+                some => format!("{what}; nothing may start in {some}"),
+            };
+            Judgement::yes("InForce", message)
+        })
+}
+
+/// Warn and Audit refuse nothing.
+fn mode(outcome: &Outcome<'_>) -> Option<Judgement> {
+    match outcome.resolved.mode {
+        Mode::Enforce => None,
+        Mode::Warn => {
+            Some(Judgement::no("WarnOnly", "spec.enforcement is Warn: what breaks it is warned of, not refused"))
+        }
+        Mode::Audit => {
+            Some(Judgement::no("AuditOnly", "spec.enforcement is Audit: what breaks it is reported, not refused"))
+        }
+    }
+}
+
+fn policies(outcome: &Outcome<'_>) -> Option<Judgement> {
+    match &outcome.policies {
+        PoliciesSeen::AsBuilt => None,
+        PoliciesSeen::Differs(names) => Some(Judgement::no(
+            "PoliciesDiffer",
+            format!(
+                "installed policies are missing or not those of this version: {}; install the chart of this version",
+                some_of(names.iter().map(String::as_str))
+            ),
+        )),
+        PoliciesSeen::Unseen => Some(Judgement::unknown("PoliciesUnseen", "the installed policies could not be read")),
+    }
+}
+
+fn canary(outcome: &Outcome<'_>) -> Option<Judgement> {
+    (!outcome.canary.refused).then(|| {
+        Judgement::unknown(
+            "CanaryNotRefused",
+            "the API server was not seen to refuse the canary, so whether it evaluates the policies is not known",
+        )
+    })
+}
+
+fn mutation(outcome: &Outcome<'_>) -> Option<Judgement> {
+    outcome
+        .canary
+        .mutation
+        .is_none()
+        .then(|| Judgement::unknown("MutationNotSeen", "whether the API server mutates what is created was not seen"))
+}
+
+fn data_center(outcome: &Outcome<'_>) -> Option<Judgement> {
+    outcome
+        .resolved
+        .refused_because
+        .as_ref()
+        .map(|reason| Judgement::no("NoDataCenter", format!("nothing governed may start: {reason}")))
+}
+
+fn confined(outcome: &Outcome<'_>) -> Option<Judgement> {
+    let words = |namespace: &NamespaceOutcome<'_>| match namespace.refused_because {
+        Some(reason) => format!("{} ({reason})", namespace.name),
+        None => namespace.name.to_owned(),
+    };
+    let open = outcome.namespaces.iter().filter(|namespace| !namespace.holds(outcome.resolved.mode));
+    let open: Vec<String> = open.map(words).collect();
+    (!open.is_empty()).then(|| {
+        let names = some_of(open.iter().map(String::as_str));
+        let all = outcome.namespaces.len();
+        Judgement::no(
+            "NamespacesNotConfined",
+            format!("{} of {all} namespaces that name it are not confined: {names}", open.len()),
+        )
+    })
+}
+
+fn classes(outcome: &Outcome<'_>) -> Option<Judgement> {
+    let missing = &outcome.missing_classes;
+    (!missing.is_empty()).then(|| {
+        let names = some_of(missing.iter().map(String::as_str));
+        Judgement::no("ClassesMissing", format!("StorageClasses do not stand as spec.storage.classes says: {names}"))
+    })
+}
+
+/// A policy of a tenant that opens what the isolating one closes.
+fn tenants_policies(findings: &[&Finding]) -> Option<Judgement> {
+    let opens = |finding: &&&Finding| {
+        finding.subject.kind == "NetworkPolicy"
+            && [network::ANY, network::FOREIGN, network::NAMESPACE].contains(&finding.rule)
+    };
+    let open: Vec<String> = findings.iter().filter(opens).map(|finding| finding.subject.to_string()).collect();
+    (!open.is_empty()).then(|| {
+        let mut names: Vec<&str> = open.iter().map(String::as_str).collect();
+        names.dedup();
+        Judgement::no(
+            "TenantPolicyOpensMore",
+            format!("policies of tenants open more than is permitted: {}", some_of(names)),
+        )
+    })
+}
+
+fn pod_addresses(outcome: &Outcome<'_>) -> Option<Judgement> {
+    outcome.pods_in_permitted_networks.as_ref().map(|pod| {
+        Judgement::unknown(
+            POD_ADDRESSES_UNCLEAR,
+            format!("the address of pod {pod}, whose namespace is not governed, lies in the permitted networks; name pod addresses in spec.podNetworks of the data center"),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::Verdict::{NonCompliant, Unknown},
+        report::{
+            fixture::{Seen, at, finding},
+            residency::{CanarySeen, status},
+        },
+    };
+
+    #[track_caller]
+    fn says(mut seen: Seen, type_: &str, expected: &str, reason: &str) -> String {
+        let conditions = status(&seen.outcome(), &at(1)).conditions;
+        let condition = conditions.iter().find(|condition| condition.type_ == type_).unwrap();
+        assert_eq!((condition.status.as_str(), condition.reason.as_str()), (expected, reason), "{}", condition.message);
+        condition.message.clone()
+    }
+
+    #[test]
+    fn all_is_well() {
+        says(Seen::well(), "Accepted", "True", "Accepted");
+        let message = says(Seen::well(), "PlacementEnforced", "True", "AdmissionPolicy");
+        assert!(message.contains("to pin what is created"), "{message}");
+        says(Seen::well(), "StorageEnforced", "True", "AdmissionPolicy");
+        says(Seen::well(), "NetworkEnforced", "Unknown", "PluginNotSeen");
+        says(Seen::well(), "Compliant", "True", "Compliant");
+        says(Seen::well(), "Ready", "True", "InForce");
+    }
+
+    #[test]
+    fn policies_of_another_version_enforce_nothing() {
+        let seen = || Seen {
+            policies: PoliciesSeen::Differs(vec!["ValidatingAdmissionPolicy domicile-placement".into()]),
+            ..Seen::well()
+        };
+        for leg in ["PlacementEnforced", "StorageEnforced", "NetworkEnforced", "Ready"] {
+            assert!(says(seen(), leg, "False", "PoliciesDiffer").contains("domicile-placement"));
+        }
+        says(Seen { policies: PoliciesSeen::Unseen, ..Seen::well() }, "Ready", "Unknown", "PoliciesUnseen");
+    }
+
+    #[test]
+    fn discovery_is_no_proof_the_canary_is() {
+        let silent = || Seen { canary: CanarySeen { refused: false, ..Seen::well().canary }, ..Seen::well() };
+        says(silent(), "PlacementEnforced", "Unknown", "CanaryNotRefused");
+        says(silent(), "Ready", "Unknown", "CanaryNotRefused");
+        let unmutated = |mutation| Seen { canary: CanarySeen { refused: true, mutation }, ..Seen::well() };
+        says(unmutated(None), "Ready", "Unknown", "MutationNotSeen");
+        says(unmutated(Some(Mutation::Nothing)), "Ready", "True", "InForce");
+        assert!(
+            says(unmutated(Some(Mutation::Nothing)), "PlacementEnforced", "True", "AdmissionPolicy")
+                .contains("nothing mutates")
+        );
+    }
+
+    #[test]
+    fn one_namespace_that_is_not_confined_is_enough() {
+        let seen = || Seen { confined: false, refused_because: Some("being confined"), ..Seen::well() };
+        let message = says(seen(), "PlacementEnforced", "False", "NamespacesNotConfined");
+        assert!(message.contains("1 of 2") && message.contains("store (being confined)"), "{message}");
+        says(seen(), "Ready", "False", "NamespacesNotConfined");
+        says(seen(), "Compliant", "Unknown", "NamespacesNotConfined");
+    }
+
+    #[test]
+    fn a_policy_of_a_tenant_that_opens_more_is_not_ready() {
+        let seen = |mode| Seen {
+            mode,
+            findings: vec![finding(NonCompliant, network::ANY, "NetworkPolicy", "wide")],
+            ..Seen::well()
+        };
+        assert!(says(seen(Mode::Enforce), "NetworkEnforced", "False", "TenantPolicyOpensMore").contains("shop/wide"));
+        says(seen(Mode::Enforce), "Ready", "False", "TenantPolicyOpensMore");
+        says(seen(Mode::Warn), "NetworkEnforced", "False", "WarnOnly");
+        says(seen(Mode::Warn), "Ready", "True", "InForce");
+        says(seen(Mode::Warn), "Compliant", "False", "NonCompliant");
+        let combination =
+            Seen { findings: vec![finding(NonCompliant, network::FOREIGN, "Namespace", "shop")], ..Seen::well() };
+        says(combination, "NetworkEnforced", "Unknown", "PluginNotSeen");
+    }
+
+    #[test]
+    fn pod_addresses_that_cannot_be_told_apart_are_unknown() {
+        let seen = || Seen { pods_in_permitted_networks: Some("tools/shell".into()), ..Seen::well() };
+        assert!(says(seen(), "NetworkEnforced", "Unknown", "PodAddressesUnclear").contains("tools/shell"));
+        says(seen(), "Ready", "True", "InForce");
+    }
+
+    #[test]
+    fn a_cluster_that_is_not_in_the_country_is_not_ready() {
+        let mut seen = Seen::well();
+        seen.resolved.refused_because = Some("this cluster has no data center in CN with a verified node".into());
+        assert!(says(seen, "Ready", "False", "NoDataCenter").contains("CN"));
+    }
+
+    #[test]
+    fn classes_that_do_not_stand_leave_storage_open() {
+        let seen = || Seen { missing_classes: vec!["mainland-ssd".into()], ..Seen::well() };
+        assert!(says(seen(), "StorageEnforced", "False", "ClassesMissing").contains("mainland-ssd"));
+        says(seen(), "Ready", "False", "ClassesMissing");
+        says(seen(), "PlacementEnforced", "True", "AdmissionPolicy");
+    }
+
+    #[test]
+    fn unknown_is_not_compliant() {
+        let unclear = finding(Unknown, "domicile/volume-location", "PersistentVolumeClaim", "data");
+        let broken = finding(NonCompliant, "domicile/placement", "Pod", "web");
+        says(Seen { findings: vec![unclear.clone()], ..Seen::well() }, "Compliant", "Unknown", "Unclear");
+        let message =
+            says(Seen { findings: vec![unclear, broken], ..Seen::well() }, "Compliant", "False", "NonCompliant");
+        assert!(message.contains("Pod shop/web"), "{message}");
+    }
+
+    #[test]
+    fn warn_and_audit_refuse_nothing_and_can_be_ready() {
+        for (mode, reason) in [(Mode::Warn, "WarnOnly"), (Mode::Audit, "AuditOnly")] {
+            for leg in ["PlacementEnforced", "StorageEnforced", "NetworkEnforced"] {
+                says(Seen { mode, ..Seen::well() }, leg, "False", reason);
+            }
+            says(Seen { mode, ..Seen::well() }, "Ready", "True", "InForce");
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The status of a residency: what it governs, what enforces it, what breaks it.
+//!
+//! The conditions are judged in [`super::legs`]; here they are put together with the counts and the findings that people
+//! see. Everything comes from the outcome, so the same outcome gives the same status, and nothing is written.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{
+    conditions::{self, Judgement, Status},
+    cut, legs,
+};
+use crate::{
+    api::{
+        self, DataResidency, DataResidencyStatus,
+        conditions::{ACCEPTED, COMPLIANT, NETWORK_ENFORCED, PLACEMENT_ENFORCED, READY, STORAGE_ENFORCED},
+        data_residency::{EligibleNodes, EnforcedBy, Findings, GovernedCounts, NamespaceCounts, Summary},
+    },
+    domain::{Finding, Mode, Mutation},
+    resolve::Residency,
+};
+
+/// So many findings, and names of namespaces, are listed.
+const LISTED: usize = 20;
+/// So many bytes each text of a finding has at most.
+const TEXT: usize = 512;
+
+/// What was seen of one residency.
+#[derive(Clone, Debug)]
+pub struct Outcome<'a> {
+    /// As it was written, with the old status.
+    pub residency: &'a DataResidency,
+    /// What it comes to in this cluster.
+    pub resolved: &'a Residency,
+    /// All nodes of the cluster.
+    pub total_nodes: u32,
+    /// Every namespace that names it, those that are not judged among them.
+    pub namespaces: Vec<NamespaceOutcome<'a>>,
+    /// The installed admission policies.
+    pub policies: PoliciesSeen,
+    /// What the API server said to the canary.
+    pub canary: CanarySeen,
+    /// Classes that should stand, and do not.
+    pub missing_classes: Vec<String>,
+    /// An example of a pod of an ungoverned namespace whose address lies in the permitted networks.
+    pub pods_in_permitted_networks: Option<String>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+}
+
+/// What was seen of one namespace that names the residency.
+#[derive(Clone, Copy, Debug)]
+pub struct NamespaceOutcome<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Whether a finished confinement stands for what it names.
+    pub confined: bool,
+    /// The mode of its confinement.
+    pub mode: Mode,
+    /// How many pods are in it.
+    pub pods: u32,
+    /// How many claims.
+    pub claims: u32,
+    /// What breaks, or may break, a residency in it.
+    pub findings: &'a [Finding],
+    /// Why nothing may start in it, if so.
+    pub refused_because: Option<&'a str>,
+}
+
+impl NamespaceOutcome<'_> {
+    /// Whether it is confined at least as strictly as `mode`.
+    pub(super) fn holds(&self, mode: Mode) -> bool {
+        self.confined && self.mode >= mode
+    }
+}
+
+/// The installed admission policies, held against those of this build.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum PoliciesSeen {
+    /// Every one is as built.
+    AsBuilt,
+    /// These are missing, or say something else.
+    Differs(Vec<String>),
+    /// They could not be read.
+    #[default]
+    Unseen,
+}
+
+/// What the API server said to the canary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CanarySeen {
+    /// Whether it refused what breaks a rule.
+    pub refused: bool,
+    /// What was seen to mutate, or that nothing does; `None` where that could not be told.
+    pub mutation: Option<Mutation>,
+}
+
+/// The new status.
+#[must_use]
+pub fn status(outcome: &Outcome<'_>, now: &Time) -> DataResidencyStatus {
+    let Outcome {
+        residency,
+        resolved,
+        total_nodes,
+        namespaces,
+        policies: _,
+        canary: _,
+        missing_classes: _,
+        pods_in_permitted_networks: _,
+        deleting,
+    } = outcome;
+    let findings = worst_first(outcome);
+    let placement = legs::placement(outcome);
+    let storage = legs::storage(outcome);
+    let network = legs::network(outcome, &findings);
+    let enforced_by = EnforcedBy {
+        placement: enforcer(resolved.mode, &placement, "AdmissionPolicy"),
+        storage: enforcer(resolved.mode, &storage, "AdmissionPolicy"),
+        network: network_enforcer(resolved.mode, &network),
+    };
+    let judgements = [
+        (ACCEPTED, legs::accepted(outcome)),
+        (PLACEMENT_ENFORCED, placement),
+        (STORAGE_ENFORCED, storage),
+        (NETWORK_ENFORCED, network),
+        (COMPLIANT, legs::compliant(outcome, &findings)),
+        (READY, legs::ready(outcome, &findings)),
+    ];
+    let nodes = EligibleNodes { eligible: resolved.eligible_nodes, total: *total_nodes };
+    let counts = count(namespaces, resolved.mode, *deleting);
+    let old = residency.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    DataResidencyStatus {
+        observed_generation: residency.metadata.generation,
+        data_centers: resolved.data_centers.clone(),
+        summary: Some(Summary {
+            nodes: format!("{}/{}", nodes.eligible, nodes.total),
+            namespaces: format!("{}/{}", counts.confined, counts.named),
+        }),
+        nodes: Some(nodes),
+        namespaces: Some(counts),
+        governed: Some(governed(namespaces)),
+        findings: Some(listed(&findings)),
+        enforced_by: Some(enforced_by),
+        conditions: conditions::set(old, judgements, residency.metadata.generation, now),
+    }
+}
+
+/// Every finding once, worst first.
+fn worst_first<'a>(outcome: &Outcome<'a>) -> Vec<&'a Finding> {
+    let own = outcome.resolved.findings.iter();
+    let mut findings: Vec<&Finding> =
+        own.chain(outcome.namespaces.iter().flat_map(|namespace| namespace.findings)).collect();
+    findings.sort();
+    findings.dedup();
+    findings
+}
+
+fn count(namespaces: &[NamespaceOutcome<'_>], mode: Mode, deleting: bool) -> NamespaceCounts {
+    let confined = namespaces.iter().filter(|namespace| namespace.holds(mode)).count();
+    let mut holding: Vec<String> = namespaces.iter().filter(|_| deleting).map(|one| one.name.to_owned()).collect();
+    holding.sort();
+    holding.truncate(LISTED);
+    NamespaceCounts { named: number(namespaces.len()), confined: number(confined), holding }
+}
+
+fn governed(namespaces: &[NamespaceOutcome<'_>]) -> GovernedCounts {
+    let none = GovernedCounts::default();
+    namespaces.iter().fold(none, |all, namespace| GovernedCounts {
+        pods: all.pods.saturating_add(namespace.pods),
+        volume_claims: all.volume_claims.saturating_add(namespace.claims),
+    })
+}
+
+fn listed(findings: &[&Finding]) -> Findings {
+    let item = |finding: &&Finding| {
+        let Finding { verdict, leg: _, rule, subject, message, remedy } = finding;
+        api::data_residency::Finding {
+            rule: (*rule).to_owned(),
+            subject: subject.to_string(),
+            verdict: verdict.to_string(),
+            message: cut(message, TEXT),
+            remedy: cut(remedy, TEXT),
+        }
+    };
+    Findings { total: number(findings.len()), items: findings.iter().take(LISTED).map(item).collect() }
+}
+
+fn number(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+/// What enforces a leg: nothing that was not seen to.
+fn enforcer(mode: Mode, leg: &Judgement, by: &str) -> String {
+    match mode {
+        Mode::Warn | Mode::Audit => mode.to_string(),
+        Mode::Enforce if leg.is_true() => by.to_owned(),
+        Mode::Enforce => "NotEnforced".to_owned(),
+    }
+}
+
+/// Network policies stand and nothing opens them; whether the network's plugin heeds them is what the condition says.
+fn network_enforcer(mode: Mode, leg: &Judgement) -> String {
+    let stand = leg.status == Status::True || legs::is_about_the_plugin(leg);
+    match mode {
+        Mode::Enforce if stand => "NetworkPolicy".to_owned(),
+        _ => enforcer(mode, leg, "NetworkPolicy"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Verdict;
+    use crate::report::fixture::{Seen, at, finding};
+
+    #[test]
+    fn columns_and_counts_say_what_was_seen() {
+        let mut seen = Seen { nodes: (11, 40), ..Seen::well() };
+        let status = status(&seen.outcome(), &at(1));
+        let summary = status.summary.unwrap();
+        assert_eq!((summary.nodes.as_str(), summary.namespaces.as_str()), ("11/40", "2/2"));
+        assert_eq!(status.governed.unwrap(), GovernedCounts { pods: 6, volume_claims: 2 });
+        assert_eq!(status.observed_generation, Some(7));
+        let by = status.enforced_by.unwrap();
+        assert_eq!(
+            (by.placement.as_str(), by.storage.as_str(), by.network.as_str()),
+            ("AdmissionPolicy", "AdmissionPolicy", "NetworkPolicy")
+        );
+        assert!(status.namespaces.unwrap().holding.is_empty());
+    }
+
+    #[test]
+    fn the_same_outcome_gives_the_same_status() {
+        let mut seen = Seen::well();
+        let first = status(&seen.outcome(), &at(1));
+        seen.residency.status = Some(first.clone());
+        assert_eq!(status(&seen.outcome(), &at(99)), first);
+    }
+
+    #[test]
+    fn findings_are_counted_and_the_worst_come_first() {
+        let many = (0..30).map(|index| {
+            finding(Verdict::Unknown, "domicile/volume-location", "PersistentVolumeClaim", &format!("c{index:02}"))
+        });
+        let mut findings: Vec<Finding> = many.collect();
+        findings.push(finding(Verdict::NonCompliant, "domicile/placement", "Pod", "web"));
+        findings.push(finding(Verdict::NonCompliant, "domicile/placement", "Pod", "web"));
+        let mut seen = Seen { findings, ..Seen::well() };
+        let found = status(&seen.outcome(), &at(1)).findings.unwrap();
+        assert_eq!((found.total, found.items.len()), (31, 20));
+        assert_eq!(found.items[0].subject, "Pod shop/web");
+        assert_eq!(found.items[0].verdict, "NonCompliant");
+    }
+
+    #[test]
+    fn while_it_is_deleted_it_says_who_holds_it() {
+        let mut seen = Seen { deleting: true, ..Seen::well() };
+        let status = status(&seen.outcome(), &at(1));
+        assert_eq!(status.namespaces.unwrap().holding, ["shop", "store"]);
+        assert_eq!(status.conditions[0].reason, "HeldByNamespaces");
+    }
+
+    #[test]
+    fn what_was_not_seen_enforces_nothing() {
+        let mut seen = Seen { canary: CanarySeen::default(), ..Seen::well() };
+        let by = status(&seen.outcome(), &at(1)).enforced_by.unwrap();
+        assert_eq!((by.placement.as_str(), by.network.as_str()), ("NotEnforced", "NotEnforced"));
+        let mut seen = Seen { mode: Mode::Warn, ..Seen::well() };
+        let by = status(&seen.outcome(), &at(1)).enforced_by.unwrap();
+        assert_eq!((by.placement.as_str(), by.storage.as_str(), by.network.as_str()), ("Warn", "Warn", "Warn"));
+    }
+}

@@ -1,0 +1,18 @@
+//! Pure: what was written, and what the cluster is, to what follows from it.
+//!
+//! [`Facilities`] are the data centers, parsed and held against each other; [`locate()`] says where one node stands;
+//! [`Residency`] is what one `DataResidency` comes to in this cluster; [`confine`] is what holds in one namespace.
+//! Same input, same output: no clock, no randomness, no client.
+
+mod confine;
+mod facilities;
+mod locate;
+mod provider_id;
+mod residency;
+mod storage_class;
+
+pub use confine::{Circumstances, Confined, changes, confine, is_pinned, stands_outside};
+pub use facilities::{Facilities, Facility, FacilityConflict};
+pub use locate::{Location, NodeConflict, locate};
+pub use residency::{Allowed, Peer, PortRange, Residency, Sites, resolve};
+pub use storage_class::{WantedClass, proven};
