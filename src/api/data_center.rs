@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    field::{CidrText, JurisdictionCode},
+    field::{CidrText, JurisdictionCode, count},
     selector::LabelSelector,
 };
 use crate::domain::Catalogue;
@@ -126,8 +126,10 @@ pub struct DataCenterStatus {
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 pub struct NodeCounts {
     /// Nodes that the selector matches.
+    #[schemars(schema_with = "count")]
     pub claimed: u32,
     /// Claimed nodes whose signals agree.
+    #[schemars(schema_with = "count")]
     pub verified: u32,
 }
 

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    field::{CidrText, JurisdictionCode, Port},
+    field::{CidrText, JurisdictionCode, Port, count},
     selector::LabelSelector,
 };
 
@@ -25,9 +25,9 @@ use super::{
     status = "DataResidencyStatus",
     derive = "PartialEq",
     doc = "Where data may live. A namespace is governed by naming it in the label domicile.dev/residency.",
-    printcolumn(name = "Jurisdictions", type_ = "string", json_path = ".spec.jurisdictions"),
+    printcolumn(name = "Jurisdictions", type_ = "string", json_path = ".status.summary.jurisdictions"),
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.enforcement"),
-    printcolumn(name = "Data Centers", type_ = "string", json_path = ".status.dataCenters"),
+    printcolumn(name = "Data Centers", type_ = "string", json_path = ".status.summary.dataCenters"),
     printcolumn(name = "Nodes", type_ = "string", json_path = ".status.summary.nodes", description = "Eligible of all nodes"),
     printcolumn(name = "Namespaces", type_ = "string", json_path = ".status.summary.namespaces", description = "Confined of those that name it"),
     printcolumn(name = "Findings", type_ = "integer", json_path = ".status.findings.total"),
@@ -300,8 +300,10 @@ pub struct DataResidencyStatus {
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 pub struct EligibleNodes {
     /// Nodes verified in a permitted jurisdiction.
+    #[schemars(schema_with = "count")]
     pub eligible: u32,
     /// All nodes of the cluster.
+    #[schemars(schema_with = "count")]
     pub total: u32,
 }
 
@@ -309,8 +311,10 @@ pub struct EligibleNodes {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 pub struct NamespaceCounts {
     /// Namespaces that name the residency.
+    #[schemars(schema_with = "count")]
     pub named: u32,
     /// Namespaces that are confined for it.
+    #[schemars(schema_with = "count")]
     pub confined: u32,
     /// While the residency is being deleted: the namespaces that still name it, at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -322,8 +326,10 @@ pub struct NamespaceCounts {
 #[serde(rename_all = "camelCase")]
 pub struct GovernedCounts {
     /// Pods in governed namespaces.
+    #[schemars(schema_with = "count")]
     pub pods: u32,
     /// PersistentVolumeClaims in governed namespaces.
+    #[schemars(schema_with = "count")]
     pub volume_claims: u32,
 }
 
@@ -331,6 +337,7 @@ pub struct GovernedCounts {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 pub struct Findings {
     /// How many there are.
+    #[schemars(schema_with = "count")]
     pub total: u32,
     /// The worst of them, at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -365,7 +372,14 @@ pub struct EnforcedBy {
 
 /// Counts as columns show them.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Summary {
+    /// For example `CN` or `CN,SG`.
+    #[serde(default)]
+    pub jurisdictions: String,
+    /// For example `beijing-2,shanghai-1`.
+    #[serde(default)]
+    pub data_centers: String,
     /// Eligible of all, for example `11/40`.
     pub nodes: String,
     /// Confined of those that name it, for example `4/4`.

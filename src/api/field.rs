@@ -90,6 +90,11 @@ pub struct Port {
     pub protocol: Protocol,
 }
 
+/// A number of things. Kubernetes knows no unsigned formats and warns of them.
+pub fn count(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "integer", "format": "int32", "minimum": 0})
+}
+
 /// Transport protocol.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 pub enum Protocol {

@@ -55,3 +55,36 @@ fn judge(key: &Key, kind: &'static str, exposed: &Exposed, exposure: Exposure) -
     }
     findings
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::fixture::Stage;
+
+    fn rules(how: &str, external_ips: bool, exposure: Exposure) -> Vec<&'static str> {
+        let mut stage = Stage::new();
+        stage.confined.confinement.exposure = exposure;
+        stage.exposed("web", how, external_ips);
+        audit(&stage.scene()).iter().map(|finding| finding.rule).collect()
+    }
+
+    #[test]
+    fn what_is_reached_from_outside_is_a_finding_unless_exposure_is_allowed() {
+        for how in ["LoadBalancer", "NodePort"] {
+            assert_eq!(rules(how, false, Exposure::Deny), ["domicile/service-type"]);
+            assert!(rules(how, false, Exposure::Allow).is_empty());
+        }
+        assert_eq!(rules("Ingress", false, Exposure::Deny), ["domicile/route"]);
+        assert!(rules("Ingress", false, Exposure::Allow).is_empty());
+    }
+
+    #[test]
+    fn names_and_addresses_outside_are_always_findings() {
+        for exposure in [Exposure::Deny, Exposure::Allow] {
+            assert_eq!(rules("ExternalName", false, exposure), ["domicile/external-name"]);
+            assert_eq!(rules("externalIPs", true, exposure), ["domicile/external-ips"]);
+        }
+        assert_eq!(rules("LoadBalancer", true, Exposure::Allow), ["domicile/external-ips"]);
+        assert_eq!(rules("LoadBalancer", true, Exposure::Deny), ["domicile/service-type", "domicile/external-ips"]);
+    }
+}

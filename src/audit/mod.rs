@@ -5,7 +5,10 @@
 //! per rule. What cannot be told is `Unknown`, never compliant.
 
 mod exposure;
+#[cfg(test)]
+mod fixture;
 pub mod network;
+mod peers;
 mod placement;
 mod storage;
 
@@ -71,4 +74,72 @@ pub fn audit(scene: &Scene<'_>) -> Vec<Finding> {
     findings.extend(exposure::audit(scene));
     findings.sort();
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{fixture::Stage, *};
+    use crate::domain::Verdict;
+
+    const POLICIES: [&str; 5] = [
+        include_str!("../../charts/domicile/policies/bindings.yaml"),
+        include_str!("../../charts/domicile/policies/exposure.yaml"),
+        include_str!("../../charts/domicile/policies/network.yaml"),
+        include_str!("../../charts/domicile/policies/placement.yaml"),
+        include_str!("../../charts/domicile/policies/storage.yaml"),
+    ];
+    /// What no admission policy can see.
+    const OF_THE_AUDIT_ALONE: [&str; 2] = ["domicile/host-network", "domicile/volume-location"];
+
+    /// One of everything that is found.
+    fn broken() -> Stage {
+        let mut stage = Stage::new();
+        stage.pod("web", |pod| pod.node = Some("de-1".into()));
+        stage.pod("waits", |pod| pod.pins.clear());
+        stage.pod("host", |pod| {
+            pod.host_network = true;
+            pod.inline_volumes = vec!["logs".into()];
+        });
+        stage.claim("data", Some("gp3"), Some("nowhere"));
+        for how in ["LoadBalancer", "Ingress", "ExternalName", "externalIPs"] {
+            stage.exposed(how, how, false);
+        }
+        let peers = serde_json::json!([{"to": []}, {"to": [{"ipBlock": {"cidr": "8.8.8.0/24"}}]}, {"to": [{"namespaceSelector": {}}]}]);
+        stage.policy("wide", serde_json::json!({"podSelector": {}, "egress": peers}));
+        stage
+    }
+
+    #[test]
+    fn ids_are_those_of_the_policies() {
+        let stage = broken();
+        let rules: std::collections::BTreeSet<&str> =
+            audit(&stage.scene()).iter().map(|finding| finding.rule).collect();
+        assert_eq!(rules.len(), 13, "{rules:?}");
+        for rule in rules.into_iter().chain([network::SIZE]).filter(|rule| !OF_THE_AUDIT_ALONE.contains(rule)) {
+            assert!(POLICIES.iter().any(|text| text.contains(&format!("[{rule}]"))), "{rule}");
+        }
+    }
+
+    #[test]
+    fn the_mode_does_not_change_what_is_found() {
+        let found = |mode| {
+            let mut stage = broken();
+            stage.confined.confinement.mode = mode;
+            let findings = audit(&stage.scene());
+            findings.into_iter().map(|finding| (finding.rule, finding.subject, finding.verdict)).collect::<Vec<_>>()
+        };
+        let enforced = found(crate::domain::Mode::Enforce);
+        assert_eq!(found(crate::domain::Mode::Warn), enforced);
+        assert_eq!(found(crate::domain::Mode::Audit), enforced);
+    }
+
+    #[test]
+    fn the_worst_comes_first_and_what_is_kept_is_no_finding() {
+        let verdicts: Vec<Verdict> = audit(&broken().scene()).iter().map(|finding| finding.verdict).collect();
+        assert!(verdicts.is_sorted());
+        let mut stage = Stage::new();
+        stage.pod("web", |pod| pod.node = Some("cn-1".into()));
+        stage.pod("waits", |_| {});
+        assert!(audit(&stage.scene()).is_empty());
+    }
 }

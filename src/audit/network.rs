@@ -16,7 +16,10 @@ use crate::{
     observe::{Key, Policy},
 };
 
-use super::Scene;
+use super::{
+    Scene,
+    peers::{selects_dns, selects_peers},
+};
 
 /// A rule without peers, or with an ipBlock of every address.
 pub const ANY: &str = "domicile/network-any";
@@ -28,12 +31,6 @@ pub const NAMESPACE: &str = "domicile/network-namespace";
 pub const SIZE: &str = "domicile/network-size";
 
 const ANY_ADDRESS: [&str; 2] = ["0.0.0.0/0", "::/0"];
-const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
-/// Where the cluster's DNS lives: `dnsNamespaces` of the policy, which keeps to namespaces that are never governed. In
-/// `openshift-dns`, which is not among them, a tenant of another distribution could run what he likes.
-const DNS_NAMESPACES: [&str; 1] = ["kube-system"];
-const DNS_APPS: [&str; 3] = ["kube-dns", "coredns", "node-local-dns"];
-const OPENSHIFT_DNS: &str = "dns.operator.openshift.io/daemonset-dns";
 /// So many networks or values are named in words; more are counted.
 const IN_WORDS: usize = 8;
 
@@ -222,43 +219,6 @@ fn foreign_namespaces(rules: &[Rule<'_>], confinement: &Confinement) -> Vec<Stri
     foreign.map(|rule| rule.name.clone()).collect()
 }
 
-/// Namespaces confined for the same, enforced, and with no pod outside.
-fn selects_peers(namespaces: &LabelSelector, confined_for: &[String]) -> bool {
-    demands(namespaces, keys::CONFINED_FOR, |value| confined_for.iter().any(|own| own == value))
-        && demands(namespaces, keys::ENFORCEMENT, |value| value == "Enforce")
-        && demands(namespaces, keys::PEER, |value| value == "true")
-}
-
-/// The cluster's DNS: its pods, in its namespace.
-fn selects_dns(namespaces: &LabelSelector, pods: Option<&LabelSelector>) -> bool {
-    let is_dns_pod = |pods: &LabelSelector| {
-        demands(pods, "k8s-app", |value| DNS_APPS.contains(&value)) || demands_any(pods, OPENSHIFT_DNS)
-    };
-    demands(namespaces, NAMESPACE_NAME, |value| DNS_NAMESPACES.contains(&value)) && pods.is_some_and(is_dns_pod)
-}
-
-/// Whether everything that is selected has a label with one of the values that `permits` says. A selector's parts hold
-/// together, so one part that demands enough is enough, whatever stands beside it.
-fn demands(selector: &LabelSelector, key: &str, permits: impl Fn(&str) -> bool) -> bool {
-    let by_label =
-        selector.match_labels.as_ref().and_then(|labels| labels.get(key)).is_some_and(|value| permits(value));
-    by_label
-        || selector.match_expressions.iter().flatten().any(|demand| {
-            let values = demand.values.as_deref().unwrap_or_default();
-            demand.key == key
-                && demand.operator == "In"
-                && !values.is_empty()
-                && values.iter().all(|value| permits(value))
-        })
-}
-
-/// Whether everything that is selected has the label, with whatever value.
-fn demands_any(selector: &LabelSelector, key: &str) -> bool {
-    let exists =
-        selector.match_expressions.iter().flatten().any(|demand| demand.key == key && demand.operator == "Exists");
-    exists || demands(selector, key, |_| true)
-}
-
 fn listed<T: ToString>(items: &[T]) -> String {
     items.iter().take(IN_WORDS).map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
@@ -286,4 +246,141 @@ fn peers_in_words(confinement: &Confinement) -> String {
         keys::ENFORCEMENT,
         keys::PEER,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::fixture::{Stage, confinement};
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn spec(spec: Value) -> NetworkPolicySpec {
+        serde_json::from_value(spec).unwrap()
+    }
+
+    /// The rules that one egress rule with these peers breaks.
+    fn egress(peers: Value) -> Vec<&'static str> {
+        let policy = spec(json!({"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"to": peers}]}));
+        violations(&policy, &confinement()).iter().map(|violation| violation.rule).collect()
+    }
+
+    fn ingress(peers: Value) -> Vec<&'static str> {
+        let policy = spec(json!({"podSelector": {}, "ingress": [{"from": peers}]}));
+        violations(&policy, &confinement()).iter().map(|violation| violation.rule).collect()
+    }
+
+    fn block(cidr: &str) -> Value {
+        json!([{"ipBlock": {"cidr": cidr}}])
+    }
+
+    #[test]
+    fn a_policy_that_opens_nothing_or_the_own_namespace_is_permitted() {
+        assert!(
+            violations(&spec(json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]})), &confinement())
+                .is_empty()
+        );
+        assert!(egress(json!([{"podSelector": {}}])).is_empty());
+        assert!(ingress(json!([{"podSelector": {"matchLabels": {"app": "web"}}}])).is_empty());
+    }
+
+    #[test]
+    fn no_peer_and_every_address_are_any() {
+        assert_eq!(egress(json!([])), [ANY]);
+        assert_eq!(egress(block("0.0.0.0/0")), [ANY]);
+        assert_eq!(ingress(block("::/0")), [ANY]);
+        let bare = spec(json!({"podSelector": {}, "egress": [{}]}));
+        let found = violations(&bare, &confinement());
+        assert_eq!(found[0].message, "spec.egress[0] names no peer, which is any address");
+        assert!(found[0].remedy.contains("10.20.0.0/16, 10.21.0.0/16"), "{}", found[0].remedy);
+    }
+
+    #[test]
+    fn a_block_inside_a_permitted_network_is_permitted_and_any_other_is_foreign() {
+        assert!(egress(block("10.20.0.0/16")).is_empty());
+        assert!(egress(block("10.21.7.0/24")).is_empty());
+        assert!(egress(json!([{"ipBlock": {"cidr": "10.20.0.0/16", "except": ["10.20.128.0/17"]}}])).is_empty());
+        for cidr in ["8.8.8.8/32", "10.0.0.0/8", "0.0.0.0/1", "::ffff:10.20.0.0/112", "0.0.0.0/00", "nonsense"] {
+            assert_eq!(egress(block(cidr)), [FOREIGN], "{cidr}");
+        }
+        assert_eq!(egress(json!([{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["8.0.0.0/7"]}}])), [FOREIGN]);
+        assert_eq!(egress(json!([{"ipBlock": {"cidr": "0.0.0.0/0", "except": []}}])), [ANY]);
+    }
+
+    #[test]
+    fn namespaces_that_need_not_be_peers_are_foreign() {
+        let everywhere = || json!([{"namespaceSelector": {}}]);
+        assert_eq!(egress(everywhere()), [NAMESPACE]);
+        assert_eq!(ingress(everywhere()), [NAMESPACE]);
+        let dns = || json!([{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}, "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}}]);
+        assert!(egress(dns()).is_empty(), "outwards");
+        assert_eq!(ingress(dns()), [NAMESPACE], "the cluster's DNS has no business inwards");
+    }
+
+    #[test]
+    fn open_ingress_is_not_judged() {
+        let policy = spec(json!({"podSelector": {}, "ingress": [{}]}));
+        assert!(opens_more(&policy, &confinement()));
+        assert!(!opens_more(&policy, &Confinement { ingress: Ingress::Open, ..confinement() }));
+    }
+
+    #[test]
+    fn each_rule_is_told_once_with_the_first_value() {
+        let policy =
+            spec(json!({"podSelector": {}, "egress": [{"to": block("8.8.8.8/32")}, {"to": block("9.9.9.9/32")}]}));
+        let found = violations(&policy, &confinement());
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            found[0].message,
+            "spec.egress[0] names ipBlock 8.8.8.8/32 (and 1 more), which does not lie inside 10.20.0.0/16, 10.21.0.0/16"
+        );
+    }
+
+    #[test]
+    fn a_policy_too_large_for_the_api_server_is_refused_by_it_and_judged_here() {
+        let policy = |cidr: &str| spec(json!({"podSelector": {}, "egress": vec![json!({"to": block(cidr)}); 101]}));
+        assert_eq!(violations(&policy("10.20.0.0/16"), &confinement())[0].rule, SIZE);
+        assert!(!opens_more(&policy("10.20.0.0/16"), &confinement()));
+        assert!(opens_more(&policy("8.8.8.8/32"), &confinement()));
+    }
+
+    #[test]
+    fn the_mark_alone_does_not_make_a_policy_ours() {
+        let mut stage = Stage::new();
+        stage.policy("domicile-permit", json!({"podSelector": {}, "egress": [{}]}));
+        assert_eq!(stage.one(audit).rule, ANY);
+        stage.policies.values_mut().for_each(|policy| policy.managed = true);
+        assert!(audit(&stage.scene()).is_empty());
+        stage.policies.clear();
+        stage.policy("mine", json!({"podSelector": {}, "egress": [{}]}));
+        stage.policies.values_mut().for_each(|policy| policy.managed = true);
+        assert_eq!(stage.one(audit).rule, ANY);
+    }
+
+    #[test]
+    fn a_policy_that_is_being_deleted_opens_until_it_is_gone() {
+        let mut stage = Stage::new();
+        stage.policy("wide", json!({"podSelector": {}, "egress": [{}]}));
+        stage.policies.values_mut().for_each(|policy| policy.terminating = true);
+        assert!(stage.one(audit).message.contains("being deleted"));
+    }
+
+    proptest! {
+        #[test]
+        fn permitting_less_never_permits_more(
+            blocks in proptest::collection::vec((any::<u32>(), 0u8..=32), 1..6),
+            networks in proptest::collection::vec((any::<u32>(), 0u8..=16), 0..5),
+            kept in 0usize..5,
+        ) {
+            let text = |(address, length): &(u32, u8)| {
+                format!("{}/{length}", std::net::Ipv4Addr::from(*address)).parse::<Cidr>().unwrap()
+            };
+            let peers: Vec<Value> = blocks.iter().map(|one| json!({"ipBlock": {"cidr": text(one).to_string()}})).collect();
+            let policy = spec(json!({"podSelector": {}, "egress": [{"to": peers}]}));
+            let all: Vec<Cidr> = networks.iter().map(text).collect();
+            let fewer: Vec<Cidr> = all.iter().take(kept).copied().collect();
+            let opens = |networks: Vec<Cidr>| opens_more(&policy, &Confinement { networks, ..confinement() });
+            prop_assert!(!opens(all) || opens(fewer));
+        }
+    }
 }

@@ -106,3 +106,114 @@ fn pins(scene: &Scene<'_>) -> String {
     let pins = scene.named.names().map(|name| format!("{}: \"true\"", keys::node_residency(name)));
     pins.collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::fixture::{Stage, residency};
+    use crate::domain::Named;
+
+    fn on(node: &str) -> Stage {
+        let mut stage = Stage::new();
+        stage.pod("web", |pod| pod.node = Some(node.into()));
+        stage
+    }
+
+    #[test]
+    fn a_pod_on_a_verified_node_is_inside_pinned_or_not() {
+        let mut stage = on("cn-2");
+        stage.pod("old", |pod| {
+            pod.node = Some("cn-1".into());
+            pod.pins.clear();
+        });
+        assert!(audit(&stage.scene()).is_empty());
+    }
+
+    #[test]
+    fn a_pod_on_any_other_node_is_outside() {
+        for (node, words) in [
+            ("de-1", "which is in DE (data center frankfurt-1); DataResidency mainland asks for CN"),
+            ("doubtful", "in conflict (InternalIP 10.99.0.4 is in none of 10.20.0.0/16)"),
+            ("unclaimed", "which no data center claims"),
+        ] {
+            let finding = on(node).one(audit);
+            assert_eq!((finding.verdict, finding.rule), (Verdict::NonCompliant, "domicile/placement"));
+            assert!(finding.message.contains(words), "{}", finding.message);
+        }
+    }
+
+    #[test]
+    fn a_node_that_is_not_known_is_unknown() {
+        assert_eq!(on("ghost").one(audit).verdict, Verdict::Unknown);
+    }
+
+    #[test]
+    fn every_residency_must_be_satisfied() {
+        let mut stage = on("cn-1");
+        stage.residencies.push(residency("europe", "DE", &[]));
+        assert!(stage.one(audit).message.contains("DataResidency europe asks for DE"));
+        stage.residencies.clear();
+        assert_eq!(stage.one(audit).verdict, Verdict::NonCompliant, "nothing is known of any residency");
+    }
+
+    #[test]
+    fn an_ended_pod_is_nowhere_and_one_being_deleted_still_runs() {
+        let mut stage = Stage::new();
+        stage.pod("done", |pod| {
+            pod.node = Some("de-1".into());
+            pod.phase = crate::observe::Phase::Ended;
+        });
+        assert!(audit(&stage.scene()).is_empty());
+        stage.pod("ends", |pod| {
+            pod.node = Some("de-1".into());
+            pod.terminating = true;
+        });
+        assert!(stage.one(audit).remedy.contains("being deleted"));
+    }
+
+    #[test]
+    fn an_unbound_pod_without_every_pin_is_held() {
+        let mut stage = Stage::new();
+        stage.pod("web", |pod| drop(pod.pins.insert("mainland".into(), "yes".into())));
+        assert_eq!(stage.one(audit).rule, "domicile/held-pod");
+        stage.pod("web", |_| {});
+        assert!(audit(&stage.scene()).is_empty());
+        let Named::Residencies(both) = Named::parse(Some("mainland_battery")) else { panic!() };
+        stage.named = both;
+        assert_eq!(stage.one(audit).rule, "domicile/held-pod");
+    }
+
+    #[test]
+    fn the_network_of_a_node_is_out_of_reach() {
+        let mut stage = Stage::new();
+        stage.pod("agent", |pod| {
+            pod.node = Some("cn-1".into());
+            pod.host_network = true;
+        });
+        let finding = stage.one(audit);
+        assert_eq!((finding.rule, finding.leg), ("domicile/host-network", Leg::Placement));
+        assert!(finding.remedy.contains("ReplicaSet web"));
+    }
+
+    #[test]
+    fn the_remedy_is_one_that_works() {
+        assert!(on("de-1").one(audit).remedy.contains("what ReplicaSet web makes in its place is pinned"));
+        let mut unmutated = on("de-1");
+        unmutated.confined.confinement.mutation = Mutation::Nothing;
+        assert!(
+            unmutated
+                .one(audit)
+                .remedy
+                .contains("residency.domicile.dev.node-restriction.kubernetes.io/mainland: \"true\"")
+        );
+        let mut warned = on("de-1");
+        warned.confined.confinement.mode = Mode::Warn;
+        assert!(warned.one(audit).remedy.starts_with("add "));
+        let mut alone = Stage::new();
+        alone.pod("shell", |pod| {
+            pod.node = Some("de-1".into());
+            pod.owner = None;
+        });
+        assert!(alone.one(audit).remedy.contains("no controller makes another"));
+    }
+}

@@ -159,3 +159,114 @@ fn elsewhere(scene: &Scene<'_>, node: &str) -> Option<String> {
         Location::Unclaimed | Location::Conflict { .. } => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        audit::fixture::{DISK, DISK_ZONE, Stage, residency},
+        observe::Class,
+    };
+
+    /// A claim of a permitted class, bound to a volume whose node affinity has these terms.
+    fn bound(driver: &str, terms: &[&[(&str, &[&str])]]) -> Stage {
+        let mut stage = Stage::new();
+        stage.claim("data", Some("mainland-ssd"), Some("pv-1"));
+        stage.volume("pv-1", driver, terms);
+        stage
+    }
+
+    #[track_caller]
+    fn lies(verdict: Option<Verdict>, driver: &str, terms: &[&[(&str, &[&str])]]) -> String {
+        let findings = audit(&bound(driver, terms).scene());
+        assert_eq!(findings.first().map(|finding| finding.verdict), verdict, "{findings:?}");
+        assert!(findings.iter().all(|finding| finding.rule == "domicile/volume-location"));
+        findings.into_iter().next().map(|finding| finding.message).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_volume_whose_every_term_names_permitted_zones_is_inside() {
+        lies(None, DISK, &[&[(DISK_ZONE, &["cn-shanghai-e"])]]);
+        lies(
+            None,
+            DISK,
+            &[
+                &[(DISK_ZONE, &["cn-shanghai-e", "cn-beijing-h"])],
+                &[("topology.kubernetes.io/zone", &["cn-beijing-h"])],
+            ],
+        );
+        lies(None, "local.csi.openebs.io", &[&[("openebs.io/zone", &["cn-shanghai-e"])]]);
+        lies(None, DISK, &[&[("disk-type", &["essd"]), (DISK_ZONE, &["cn-shanghai-e"])]]);
+    }
+
+    #[test]
+    fn a_volume_on_verified_machines_is_inside() {
+        lies(None, "in-tree", &[&[("kubernetes.io/hostname", &["cn-1", "cn-2"])]]);
+        assert!(
+            lies(Some(Verdict::NonCompliant), "in-tree", &[&[("kubernetes.io/hostname", &["cn-1", "de-1"])]])
+                .contains("node de-1 is in DE")
+        );
+        lies(Some(Verdict::Unknown), "in-tree", &[&[("kubernetes.io/hostname", &["doubtful"])]]);
+        lies(Some(Verdict::Unknown), "in-tree", &[&[("kubernetes.io/hostname", &["ghost"])]]);
+    }
+
+    #[test]
+    fn one_listed_zone_outside_decides() {
+        let message = lies(Some(Verdict::NonCompliant), DISK, &[&[(DISK_ZONE, &["cn-shanghai-e", "cn-hongkong-b"])]]);
+        assert!(message.contains("cn-hongkong-b is in no data center of mainland"), "{message}");
+        lies(Some(Verdict::NonCompliant), DISK, &[&[], &[(DISK_ZONE, &["cn-hongkong-b"])]]);
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_unknown() {
+        assert!(lies(Some(Verdict::Unknown), "nfs.csi.k8s.io", &[]).contains("may lie anywhere"));
+        lies(Some(Verdict::Unknown), DISK, &[&[]]);
+        lies(Some(Verdict::Unknown), DISK, &[&[("topology.kubernetes.io/region", &["cn-shanghai"])]]);
+        lies(Some(Verdict::Unknown), DISK, &[&[(DISK_ZONE, &[])]]);
+        lies(Some(Verdict::Unknown), "other.example", &[&[(DISK_ZONE, &["cn-shanghai-e"])]]);
+        lies(Some(Verdict::Unknown), DISK, &[&[(DISK_ZONE, &["cn-shanghai-e"])], &[]]);
+        let mut stage = Stage::new();
+        stage.claim("data", Some("mainland-ssd"), Some("gone"));
+        assert_eq!(stage.one(audit).verdict, Verdict::Unknown);
+    }
+
+    #[test]
+    fn zones_must_be_permitted_by_every_residency() {
+        let mut stage = bound(DISK, &[&[(DISK_ZONE, &["cn-shanghai-e"])]]);
+        stage.residencies.push(residency("battery", "CN", &["cn-beijing-h"]));
+        assert_eq!(stage.one(audit).verdict, Verdict::NonCompliant);
+    }
+
+    #[test]
+    fn a_class_that_is_not_permitted_is_told_with_what_speaks_against_it() {
+        let mut stage = Stage::new();
+        stage.claim("data", Some("gp3"), None);
+        assert!(stage.one(audit).message.contains("it does not exist"));
+        stage.classes.insert("gp3".into(), Class { provisioner: "ebs.csi.aws.com".into(), ..Class::default() });
+        let finding = stage.one(audit);
+        assert_eq!((finding.verdict, finding.rule), (Verdict::NonCompliant, "domicile/storage-class"));
+        assert!(finding.message.contains("it has no allowedTopologies"), "{}", finding.message);
+        assert!(finding.remedy.contains("class mainland-ssd"));
+    }
+
+    #[test]
+    fn only_a_named_volume_does_without_a_class() {
+        let mut stage = Stage::new();
+        stage.claim("data", None, None);
+        assert!(stage.one(audit).message.contains("names no StorageClass"));
+        stage.claim("data", Some(""), None);
+        assert_eq!(stage.one(audit).rule, "domicile/storage-class");
+        stage.claim("data", Some(""), Some("pv-1"));
+        stage.volume("pv-1", DISK, &[&[(DISK_ZONE, &["cn-shanghai-e"])]]);
+        assert!(audit(&stage.scene()).is_empty());
+    }
+
+    #[test]
+    fn a_volume_past_the_claims_is_told_once_for_each_pod() {
+        let mut stage = Stage::new();
+        stage.pod("web", |pod| pod.inline_volumes = vec!["logs".into(), "share".into()]);
+        let finding = stage.one(audit);
+        assert_eq!(finding.rule, "domicile/pod-volume");
+        assert!(finding.message.starts_with("volume logs (and 1 more)"), "{}", finding.message);
+    }
+}

@@ -16,6 +16,9 @@ mod status;
 mod surroundings;
 mod world;
 
+#[cfg(test)]
+mod convergence_tests;
+
 use std::{net::SocketAddr, sync::Arc};
 
 use kube::{Client, Config};

@@ -132,6 +132,8 @@ pub fn status(outcome: &Outcome<'_>, now: &Time) -> DataResidencyStatus {
         observed_generation: residency.metadata.generation,
         data_centers: resolved.data_centers.clone(),
         summary: Some(Summary {
+            jurisdictions: listed_words(residency.spec.jurisdictions.iter().map(|code| code.0.as_str())),
+            data_centers: listed_words(resolved.data_centers.iter().map(String::as_str)),
             nodes: format!("{}/{}", nodes.eligible, nodes.total),
             namespaces: format!("{}/{}", counts.confined, counts.named),
         }),
@@ -141,6 +143,18 @@ pub fn status(outcome: &Outcome<'_>, now: &Time) -> DataResidencyStatus {
         findings: Some(listed(&findings)),
         enforced_by: Some(enforced_by),
         conditions: conditions::set(old, judgements, residency.metadata.generation, now),
+    }
+}
+
+/// A column's words: the first few, and that there are more.
+fn listed_words<'a>(words: impl ExactSizeIterator<Item = &'a str>) -> String {
+    const SHOWN: usize = 4;
+    let more = words.len().saturating_sub(SHOWN);
+    let shown = words.take(SHOWN).collect::<Vec<_>>().join(",");
+    match (shown.is_empty(), more) {
+        (true, _) => "-".to_owned(),
+        (false, 0) => shown,
+        (false, more) => format!("{shown},+{more}"),
     }
 }
 

@@ -1,0 +1,174 @@
+//! What the tests of the audit look at: namespace `shop`, governed by residency `mainland` in CN, of which all is well.
+
+use std::collections::BTreeMap;
+
+use super::Scene;
+use crate::{
+    domain::{
+        Confinement, Exposure, Finding, Ingress, Jurisdiction, Mode, Mutation, Named, Permitting, Residencies,
+        TenantPolicies,
+    },
+    observe::{Claim, Class, Exposed, Key, Namespace, Owner, Pod, Policy, Volume},
+    resolve::{Confined, Location, NodeConflict, Residency, WantedClass},
+};
+
+/// The topology key of the driver in these tests.
+pub(super) const DISK_ZONE: &str = "topology.diskplugin.csi.alibabacloud.com/zone";
+pub(super) const DISK: &str = "diskplugin.csi.alibabacloud.com";
+
+/// Everything that a scene borrows.
+pub(super) struct Stage {
+    namespace: Namespace,
+    pub named: Residencies,
+    pub residencies: Vec<Residency>,
+    pub confined: Confined,
+    pods: BTreeMap<Key, Pod>,
+    claims: BTreeMap<Key, Claim>,
+    pub policies: BTreeMap<Key, Policy>,
+    exposed: Vec<(Key, &'static str, Exposed)>,
+    pub volumes: BTreeMap<String, Volume>,
+    pub classes: BTreeMap<String, Class>,
+    locations: BTreeMap<String, Location>,
+}
+
+/// What holds in `shop`.
+pub(super) fn confinement() -> Confinement {
+    Confinement {
+        confined_for: Some("mainland".into()),
+        mode: Mode::Enforce,
+        refused_because: None,
+        storage_classes: vec!["mainland-ssd".into()],
+        default_storage_class: Some("mainland-ssd".into()),
+        networks: vec!["10.20.0.0/16".parse().unwrap(), "10.21.0.0/16".parse().unwrap()],
+        peers: vec!["mainland".into(), "mainland_battery".into()],
+        ingress: Ingress::Restricted,
+        tenant_policies: TenantPolicies::Narrow,
+        permitting: Permitting::All,
+        exposure: Exposure::Deny,
+        mutation: Mutation::AdmissionPolicy,
+        held_pods: vec![],
+        peer: true,
+    }
+}
+
+fn verified(data_center: &str, code: &str) -> Location {
+    Location::Verified { data_center: data_center.into(), jurisdiction: Jurisdiction::parse(code).unwrap() }
+}
+
+/// A residency in CN with two zones.
+pub(super) fn residency(name: &str, code: &str, zones: &[&str]) -> Residency {
+    let zones: Vec<String> = zones.iter().map(|zone| (*zone).to_owned()).collect();
+    let class = WantedClass {
+        name: format!("{name}-lvm"),
+        residency: name.into(),
+        provisioner: "local.csi.openebs.io".into(),
+        parameters: BTreeMap::new(),
+        reclaim_policy: "Retain",
+        allow_volume_expansion: false,
+        topology_key: "openebs.io/zone".into(),
+        zones: zones.clone(),
+    };
+    Residency {
+        name: name.into(),
+        jurisdictions: [Jurisdiction::parse(code).unwrap()].into(),
+        zones: zones.into_iter().collect(),
+        classes: vec![class],
+        ..Residency::canary()
+    }
+}
+
+impl Stage {
+    pub fn new() -> Self {
+        let Named::Residencies(named) = Named::parse(Some("mainland")) else { panic!() };
+        let conflict = NodeConflict {
+            reason: "AddressOutsideFacility",
+            message: "InternalIP 10.99.0.4 is in none of 10.20.0.0/16".into(),
+        };
+        let locations = [
+            ("cn-1", verified("shanghai-1", "CN")),
+            ("cn-2", verified("beijing-2", "CN")),
+            ("de-1", verified("frankfurt-1", "DE")),
+            ("doubtful", Location::Conflict { data_centers: vec!["shanghai-1".into()], conflicts: vec![conflict] }),
+            ("unclaimed", Location::Unclaimed),
+        ];
+        Self {
+            namespace: Namespace { name: "shop".into(), ..Namespace::default() },
+            named,
+            residencies: vec![residency("mainland", "CN", &["cn-shanghai-e", "cn-beijing-h"])],
+            confined: Confined {
+                confinement: confinement(),
+                egress: vec![],
+                ingress: vec![],
+                control_plane: vec![],
+                findings: vec![],
+            },
+            pods: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            exposed: vec![],
+            volumes: BTreeMap::new(),
+            classes: BTreeMap::new(),
+            locations: locations.map(|(node, location)| (node.to_owned(), location)).into(),
+        }
+    }
+
+    /// A pinned pod of a ReplicaSet, made otherwise by `change`.
+    pub fn pod(&mut self, name: &str, change: impl FnOnce(&mut Pod)) {
+        let owner = Some(Owner { kind: "ReplicaSet".into(), name: "web".into() });
+        let mut pod = Pod { pins: [("mainland".to_owned(), "true".to_owned())].into(), owner, ..Pod::default() };
+        change(&mut pod);
+        self.pods.insert(Key::new("shop", name), pod);
+    }
+
+    pub fn claim(&mut self, name: &str, class: Option<&str>, volume: Option<&str>) {
+        let claim = Claim { class: class.map(str::to_owned), volume: volume.map(str::to_owned), ..Claim::default() };
+        self.claims.insert(Key::new("shop", name), claim);
+    }
+
+    /// A volume whose node affinity has these terms, each of key and values.
+    pub fn volume(&mut self, name: &str, driver: &str, terms: &[&[(&str, &[&str])]]) {
+        let values = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>();
+        let term =
+            |term: &&[(&str, &[&str])]| term.iter().map(|(key, list)| ((*key).to_owned(), values(list))).collect();
+        let volume = Volume { driver: driver.into(), terms: terms.iter().map(term).collect(), claim: None };
+        self.volumes.insert(name.to_owned(), volume);
+    }
+
+    pub fn policy(&mut self, name: &str, spec: serde_json::Value) {
+        let policy = Policy { spec: serde_json::from_value(spec).unwrap(), ..Policy::default() };
+        self.policies.insert(Key::new("shop", name), policy);
+    }
+
+    pub fn exposed(&mut self, name: &str, how: &str, external_ips: bool) {
+        let kind = if how == "Ingress" { "Ingress" } else { "Service" };
+        self.exposed.push((
+            Key::new("shop", name),
+            kind,
+            Exposed { how: how.into(), external_ips, ..Exposed::default() },
+        ));
+    }
+
+    pub fn scene(&self) -> Scene<'_> {
+        Scene {
+            namespace: &self.namespace,
+            named: &self.named,
+            residencies: self.residencies.iter().collect(),
+            confined: &self.confined,
+            pods: self.pods.iter().collect(),
+            claims: self.claims.iter().collect(),
+            policies: self.policies.iter().collect(),
+            exposed: self.exposed.iter().map(|(key, kind, exposed)| (key, *kind, exposed)).collect(),
+            volumes: &self.volumes,
+            classes: &self.classes,
+            locations: &self.locations,
+        }
+    }
+
+    /// The one finding that `judge` has.
+    #[track_caller]
+    pub fn one(&self, judge: fn(&Scene<'_>) -> Vec<Finding>) -> Finding {
+        let findings = judge(&self.scene());
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        findings.into_iter().next().unwrap()
+    }
+}

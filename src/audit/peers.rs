@@ -1,0 +1,126 @@
+//! Whether a selector in a tenant's network policy can select nothing but what is permitted: peers, or the cluster's DNS.
+//!
+//! A peer is known by what only the operator writes on namespaces. Selectors are not evaluated: what is asked is whether
+//! they demand enough, so that the answer holds for namespaces and pods that do not exist yet, too.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
+use crate::domain::keys;
+
+const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+/// Where the cluster's DNS lives: `dnsNamespaces` of the policy, which keeps to namespaces that are never governed. In
+/// `openshift-dns`, which is not among them, a tenant of another distribution could run what he likes.
+const DNS_NAMESPACES: [&str; 1] = ["kube-system"];
+const DNS_APPS: [&str; 3] = ["kube-dns", "coredns", "node-local-dns"];
+const OPENSHIFT_DNS: &str = "dns.operator.openshift.io/daemonset-dns";
+
+/// Namespaces confined for the same, enforced, and with no pod outside.
+pub(super) fn selects_peers(namespaces: &LabelSelector, confined_for: &[String]) -> bool {
+    demands(namespaces, keys::CONFINED_FOR, |value| confined_for.iter().any(|own| own == value))
+        && demands(namespaces, keys::ENFORCEMENT, |value| value == "Enforce")
+        && demands(namespaces, keys::PEER, |value| value == "true")
+}
+
+/// The cluster's DNS: its pods, in its namespace.
+pub(super) fn selects_dns(namespaces: &LabelSelector, pods: Option<&LabelSelector>) -> bool {
+    let is_dns_pod = |pods: &LabelSelector| {
+        demands(pods, "k8s-app", |value| DNS_APPS.contains(&value)) || demands_any(pods, OPENSHIFT_DNS)
+    };
+    demands(namespaces, NAMESPACE_NAME, |value| DNS_NAMESPACES.contains(&value)) && pods.is_some_and(is_dns_pod)
+}
+
+/// Whether everything that is selected has a label with one of the values that `permits` says. A selector's parts hold
+/// together, so one part that demands enough is enough, whatever stands beside it.
+fn demands(selector: &LabelSelector, key: &str, permits: impl Fn(&str) -> bool) -> bool {
+    let by_label =
+        selector.match_labels.as_ref().and_then(|labels| labels.get(key)).is_some_and(|value| permits(value));
+    by_label
+        || selector.match_expressions.iter().flatten().any(|demand| {
+            let values = demand.values.as_deref().unwrap_or_default();
+            demand.key == key
+                && demand.operator == "In"
+                && !values.is_empty()
+                && values.iter().all(|value| permits(value))
+        })
+}
+
+/// Whether everything that is selected has the label, with whatever value.
+fn demands_any(selector: &LabelSelector, key: &str) -> bool {
+    let exists =
+        selector.match_expressions.iter().flatten().any(|demand| demand.key == key && demand.operator == "Exists");
+    exists || demands(selector, key, |_| true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn selector(text: Value) -> LabelSelector {
+        serde_json::from_value(text).unwrap()
+    }
+
+    fn demand(confined_for: &[&str]) -> Value {
+        json!({"matchExpressions": [
+            {"key": "domicile.dev/enforcement", "operator": "In", "values": ["Enforce"]},
+            {"key": "domicile.dev/peer", "operator": "In", "values": ["true"]},
+            {"key": "domicile.dev/confined-for", "operator": "In", "values": confined_for},
+        ]})
+    }
+
+    fn are_peers(namespaces: Value) -> bool {
+        selects_peers(&selector(namespaces), &["mainland".to_owned(), "mainland_battery".to_owned()])
+    }
+
+    fn is_dns(namespace: &str, pods: Value) -> bool {
+        selects_dns(
+            &selector(json!({"matchLabels": {"kubernetes.io/metadata.name": namespace}})),
+            Some(&selector(pods)),
+        )
+    }
+
+    #[test]
+    fn only_what_the_operator_writes_makes_a_peer() {
+        assert!(are_peers(demand(&["mainland"])) && are_peers(demand(&["mainland", "mainland_battery"])));
+        let labels = json!({"domicile.dev/confined-for": "mainland", "domicile.dev/enforcement": "Enforce", "domicile.dev/peer": "true"});
+        assert!(are_peers(json!({"matchLabels": labels})));
+        for wide in [
+            json!({}),
+            json!({"matchLabels": {"kubernetes.io/metadata.name": "other"}}),
+            json!({"matchLabels": {"domicile.dev/residency": "mainland"}}),
+            json!({"matchLabels": {"domicile.dev/confined-for": "mainland", "domicile.dev/peer": "true"}}),
+            demand(&["mainland", "europe"]),
+            demand(&[]),
+        ] {
+            assert!(!are_peers(wide.clone()), "{wide}");
+        }
+    }
+
+    #[test]
+    fn what_stands_beside_a_demand_does_not_matter() {
+        let mut narrower = demand(&["mainland"]);
+        narrower["matchLabels"] = json!({"team": "maps"});
+        assert!(are_peers(narrower));
+    }
+
+    #[test]
+    fn no_peer_is_permitted_where_there_is_none() {
+        assert!(!selects_peers(&selector(demand(&["mainland"])), &[]));
+    }
+
+    #[test]
+    fn dns_is_its_pods_in_its_namespace() {
+        assert!(is_dns("kube-system", json!({"matchLabels": {"k8s-app": "kube-dns"}})));
+        assert!(is_dns(
+            "kube-system",
+            json!({"matchExpressions": [{"key": "k8s-app", "operator": "In", "values": ["kube-dns", "coredns"]}]})
+        ));
+        assert!(!is_dns("openshift-dns", json!({"matchLabels": {"k8s-app": "kube-dns"}})));
+        assert!(!is_dns("kube-system", json!({})));
+        assert!(!is_dns(
+            "kube-system",
+            json!({"matchExpressions": [{"key": "k8s-app", "operator": "NotIn", "values": ["kube-dns"]}]})
+        ));
+        assert!(!selects_dns(&selector(json!({"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}})), None));
+    }
+}

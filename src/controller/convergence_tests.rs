@@ -1,0 +1,192 @@
+//! The namespace's steps against a model of the API server that holds labels, annotations and policies: from every state,
+//! after a crash behind any write, the same end is reached and stays; and nothing is open on the way.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::networking::v1::NetworkPolicySpec;
+
+use super::{
+    namespace::{Step, next},
+    world::World,
+};
+use crate::{
+    api::{DataCenter, DataResidency},
+    compile::namespace::{BEING_CONFINED, NamespacePatch, confine},
+    domain::{Mutation, keys},
+    observe::{
+        Key, Namespace, Node, Pod, Policy,
+        watch::{Change, Delta},
+    },
+};
+
+/// What the API server stores of one namespace.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Stored {
+    namespace: Namespace,
+    policies: BTreeMap<Key, NetworkPolicySpec>,
+    tenants: BTreeMap<Key, NetworkPolicySpec>,
+    pods: BTreeMap<Key, Pod>,
+}
+
+impl Stored {
+    fn labelled(value: &str) -> Self {
+        let labels = [(keys::RESIDENCY.to_owned(), value.to_owned())].into();
+        Self {
+            namespace: Namespace { name: "vehicles".into(), uid: "1".into(), labels, ..Namespace::default() },
+            ..Self::default()
+        }
+    }
+
+    /// A process that has just read everything.
+    fn read(&self, mode: &str) -> World {
+        let mut world = World::new("domicile-system");
+        let center = serde_json::json!({"jurisdiction": "CN", "nodes": {"selector": {"matchLabels": {"site": "shanghai"}}, "addresses": ["10.20.0.0/16"]}, "networks": ["10.20.0.0/16"]});
+        let center = DataCenter::new("shanghai-1", serde_json::from_value(center).unwrap());
+        let residency = serde_json::json!({"jurisdictions": ["CN"], "enforcement": mode});
+        let residency = DataResidency::new("mainland", serde_json::from_value(residency).unwrap());
+        let node = Node {
+            name: "worker-1".into(),
+            labels: [("site".to_owned(), "shanghai".to_owned())].into(),
+            addresses: vec!["10.20.0.7".parse().unwrap()],
+            ..Node::default()
+        };
+        world.absorb(Change::DataCenter(Delta::Replaced([("shanghai-1".to_owned(), center)].into())));
+        world.absorb(Change::Residency(Delta::Replaced([("mainland".to_owned(), residency)].into())));
+        world.absorb(Change::Node(Delta::Replaced([("worker-1".to_owned(), node)].into())));
+        world.set_mutation(Mutation::AdmissionPolicy);
+        let one = |(key, spec): (&Key, &NetworkPolicySpec), managed| {
+            (key.clone(), Policy { spec: spec.clone(), managed, ..Policy::default() })
+        };
+        let own = self.policies.iter().map(|entry| one(entry, true));
+        let policies = own.chain(self.tenants.iter().map(|entry| one(entry, false))).collect();
+        world.absorb(Change::Policy(Delta::Replaced(policies)));
+        world.absorb(Change::Pod(Delta::Replaced(self.pods.clone())));
+        world.absorb(Change::Namespace(Delta::Replaced([("vehicles".to_owned(), self.namespace.clone())].into())));
+        world
+    }
+
+    fn step(&self, mode: &str) -> Option<Step> {
+        next(&self.read(mode), &self.namespace, false)
+    }
+
+    /// Does what a step says, as the API server would.
+    fn write(&mut self, step: Step) {
+        match step {
+            Step::Policy { key, spec: Some(spec), .. } => drop(self.policies.insert(key, *spec)),
+            Step::Policy { key, spec: None, .. } => drop(self.policies.remove(&key)),
+            Step::Patch { patch, .. } => self.patch(&patch),
+            Step::Settle { wanted, .. } => {
+                let patch = confine(&self.namespace, &wanted);
+                self.patch(&patch);
+            }
+        }
+    }
+
+    fn patch(&mut self, patch: &NamespacePatch) {
+        let space = &mut self.namespace;
+        for (map, changes) in [(&mut space.labels, &patch.labels), (&mut space.annotations, &patch.annotations)] {
+            for (key, value) in changes {
+                match value {
+                    Some(value) => drop(map.insert(key.clone(), value.clone())),
+                    None => drop(map.remove(key)),
+                }
+            }
+        }
+        space.own_pod_security = space.labels.keys().filter(|key| key.starts_with("pod-security")).cloned().collect();
+    }
+
+    /// Whether the threshold lets anything start.
+    fn is_open(&self) -> bool {
+        self.namespace.confined_for() == self.namespace.labels.get(keys::RESIDENCY).map(String::as_str)
+            && self.namespace.annotations.get(keys::REFUSED_BECAUSE).is_some_and(|reason| reason == "-")
+    }
+
+    fn is_isolated(&self) -> bool {
+        self.policies.contains_key(&Key::new("vehicles", keys::ISOLATING_POLICY))
+    }
+
+    /// Every state on the way to rest, the first one included.
+    fn way(mut self, mode: &str) -> Vec<Self> {
+        let mut way = vec![self.clone()];
+        while let Some(step) = self.step(mode) {
+            self.write(step);
+            way.push(self.clone());
+            assert!(way.len() < 20, "it does not come to rest: {:?}", self.step(mode));
+        }
+        way
+    }
+}
+
+#[test]
+fn a_crash_behind_any_write_reaches_the_same_end() {
+    let way = Stored::labelled("mainland").way("Enforce");
+    let end = way.last().unwrap();
+    assert!(end.is_open() && end.is_isolated(), "{end:?}");
+    for state in &way {
+        assert_eq!(state.clone().way("Enforce").last().unwrap(), end);
+    }
+}
+
+#[test]
+fn nothing_is_open_before_it_is_isolated() {
+    for state in Stored::labelled("mainland").way("Enforce") {
+        assert!(!state.is_open() || state.is_isolated(), "{state:?}");
+    }
+}
+
+#[test]
+fn between_two_modes_nothing_is_open_that_is_not_listed() {
+    let audited = Stored::labelled("mainland").way("Audit").pop().unwrap();
+    assert!(audited.is_open() && !audited.is_isolated());
+    let pending = Pod { uid: "pending".into(), ..Pod::default() };
+    let audited = Stored { pods: [(Key::new("vehicles", "pending"), pending)].into(), ..audited };
+    let way = audited.way("Enforce");
+    for state in &way {
+        let enforced = state.namespace.labels.get(keys::ENFORCEMENT).is_some_and(|mode| mode == "Enforce");
+        let held = state.namespace.annotations.get(keys::HELD_PODS).is_some_and(|held| held == "pending");
+        assert!(!(enforced && state.is_open()) || (held && state.is_isolated()), "{state:?}");
+    }
+    let closed = |state: &&Stored| {
+        state.namespace.annotations.get(keys::REFUSED_BECAUSE).is_some_and(|reason| reason == BEING_CONFINED)
+    };
+    assert_eq!(way.iter().filter(closed).count(), 1);
+}
+
+#[test]
+fn what_is_released_is_as_it_was() {
+    let mut released = Stored::labelled("mainland").way("Enforce").pop().unwrap();
+    released.namespace.labels.remove(keys::RESIDENCY);
+    let end = released.way("Enforce").pop().unwrap();
+    assert!(end.namespace.labels.is_empty() && end.namespace.annotations.is_empty(), "{end:?}");
+    assert!(end.policies.is_empty());
+}
+
+#[test]
+fn a_typo_refuses_and_is_mended_without_a_trace() {
+    let mut typo = Stored::labelled("mainlnd").way("Enforce").pop().unwrap();
+    assert!(!typo.is_open());
+    assert_eq!(typo.namespace.confined_for(), None, "leaving must stay free");
+    let reason = typo.namespace.annotations.get(keys::REFUSED_BECAUSE).unwrap().clone();
+    assert!(reason.starts_with("there is no DataResidency mainlnd"), "{reason}");
+    typo.namespace.labels.insert(keys::RESIDENCY.to_owned(), "mainland".to_owned());
+    assert_eq!(typo.way("Enforce").last().unwrap(), Stored::labelled("mainland").way("Enforce").last().unwrap());
+}
+
+#[test]
+fn a_residency_that_vanished_leaves_what_stands() {
+    let mut confined = Stored::labelled("mainland").way("Enforce").pop().unwrap();
+    let world = confined.read("Enforce");
+    let mut without = world;
+    without.absorb(Change::Residency(Delta::Replaced(BTreeMap::new())));
+    assert_eq!(next(&without, &confined.namespace, false), None);
+    confined.namespace.terminating = true;
+    assert_eq!(confined.step("Enforce"), None);
+}
+
+#[test]
+fn a_policy_that_somebody_took_away_is_put_back() {
+    let mut confined = Stored::labelled("mainland").way("Enforce").pop().unwrap();
+    confined.policies.remove(&Key::new("vehicles", keys::ISOLATING_POLICY));
+    let Some(Step::Policy { key, restored, .. }) = confined.step("Enforce") else { panic!() };
+    assert_eq!((key.name.as_str(), restored), (keys::ISOLATING_POLICY, true));
+}
