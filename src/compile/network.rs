@@ -23,12 +23,11 @@ use crate::{
 /// The name of a namespace as a label that nobody can forge.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
-/// DNS as clusters run it: namespace, pod label, ports.
-const DNS_PODS: [(&str, &str, &str, [i32; 2]); 3] = [
-    ("kube-system", "k8s-app", "kube-dns", [53, 53]),
-    ("kube-system", "k8s-app", "node-local-dns", [53, 53]),
-    ("openshift-dns", "dns.operator.openshift.io/daemonset-dns", "default", [53, 5353]),
-];
+/// DNS as clusters run it: the namespace, which is never governed and which no tenant can make, the pods' label, the port.
+/// OpenShift's `openshift-dns` is left out: elsewhere a tenant could make a namespace of that name.
+const DNS_NAMESPACE: &str = "kube-system";
+const DNS_APPS: [&str; 2] = ["kube-dns", "node-local-dns"];
+const DNS_PORT: i32 = 53;
 /// Address of NodeLocal DNSCache.
 const NODE_LOCAL_DNS: &str = "169.254.20.10/32";
 /// Addresses at which providers serve a node's metadata: link-local, and Alibaba Cloud's.
@@ -128,22 +127,17 @@ fn labelled(key: &str, value: &str) -> LabelSelector {
 }
 
 fn dns() -> NetworkPolicyEgressRule {
-    let mut peers: Vec<NetworkPolicyPeer> = DNS_PODS
+    let mut peers: Vec<NetworkPolicyPeer> = DNS_APPS
         .iter()
-        .map(|(namespace, key, value, _)| NetworkPolicyPeer {
-            namespace_selector: Some(labelled(NAMESPACE_NAME, namespace)),
-            pod_selector: Some(labelled(key, value)),
+        .map(|app| NetworkPolicyPeer {
+            namespace_selector: Some(labelled(NAMESPACE_NAME, DNS_NAMESPACE)),
+            pod_selector: Some(labelled("k8s-app", app)),
             ip_block: None,
         })
         .collect();
     peers.extend(NODE_LOCAL_DNS.parse().ok().map(|cidr: Cidr| block(&cidr)));
-    let mut numbers: Vec<i32> = DNS_PODS.iter().flat_map(|(.., ports)| ports.iter().copied()).collect();
-    numbers.sort_unstable();
-    numbers.dedup();
-    let each = |protocol: &'static str| {
-        numbers.clone().into_iter().map(move |first| port(&PortRange { first, last: None, protocol }))
-    };
-    to(peers, Some(each("UDP").chain(each("TCP")).collect()))
+    let ports = ["UDP", "TCP"].map(|protocol| port(&PortRange { first: DNS_PORT, last: None, protocol }));
+    to(peers, Some(ports.to_vec()))
 }
 
 fn tcp(first: i32) -> NetworkPolicyPort {

@@ -49,7 +49,7 @@ pub fn judge(world: &World, space: &Namespace) -> Option<Judged> {
     };
     let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
     Some(Judged {
-        confined: is_confined(space, &named),
+        confined: is_confined(space, &named, confined.confinement.mode),
         mode: confined.confinement.mode,
         pods: count(scene.pods.len()),
         claims: count(scene.claims.len()),
@@ -63,8 +63,10 @@ fn refused_because(space: &Namespace) -> Option<String> {
     space.annotations.get(keys::REFUSED_BECAUSE).filter(|reason| *reason != "-").cloned()
 }
 
-/// A confinement is finished when it is for what the namespace names and no longer says that it is being written.
-fn is_confined(space: &Namespace, named: &Residencies) -> bool {
+/// A confinement is finished when it is for what the namespace names, in the mode that is to hold, and no longer says that
+/// it is being written.
+fn is_confined(space: &Namespace, named: &Residencies, mode: Mode) -> bool {
     space.confined_for() == Some(named.value())
+        && space.labels.get(keys::ENFORCEMENT).is_some_and(|standing| *standing == mode.to_string())
         && refused_because(space).as_deref() != Some(crate::compile::namespace::BEING_CONFINED)
 }

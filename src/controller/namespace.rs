@@ -12,7 +12,7 @@ use kube::Client;
 use super::{outcome::Written, world::World};
 use crate::{
     apply,
-    audit::network::opens_more,
+    audit::network::{is_own, opens_more},
     compile::{
         namespace::{BEING_CONFINED, NamespacePatch, close, confine, release},
         network,
@@ -81,11 +81,9 @@ pub fn next(world: &World, space: &Namespace, keep_held: bool) -> Option<Step> {
     }
     match world.named(space) {
         Named::Nothing => leave(world, space),
-        Named::Unreadable(value) => refuse(
-            space,
-            &value,
-            format!("the label {} has the value {value}, which names no DataResidency", keys::RESIDENCY),
-        ),
+        Named::Unreadable(value) => {
+            refuse(space, format!("the label {} has the value {value}, which names no DataResidency", keys::RESIDENCY))
+        }
         Named::Residencies(named) => {
             world.mutation.or_else(|| named.contain(keys::CANARY_RESIDENCY).then_some(Mutation::Nothing))?;
             match resolve(world, space, &named) {
@@ -123,7 +121,7 @@ fn resolve_with<'a>(
 }
 
 fn tenants_policies<'a>(world: &'a World, space: &'a Namespace) -> impl Iterator<Item = (&'a Key, &'a Policy)> {
-    in_namespace(&world.snapshot.policies, &space.name).filter(|(_, policy)| !policy.managed && !policy.terminating)
+    in_namespace(&world.snapshot.policies, &space.name).filter(|(key, policy)| !is_own(key, policy))
 }
 
 /// Nothing is governed here: what Domicile made goes, the confinement first.
@@ -137,7 +135,7 @@ fn leave(world: &World, space: &Namespace) -> Option<Step> {
 
 fn unwanted_policy(world: &World, space: &Namespace) -> Option<Step> {
     let (key, _) = in_namespace(&world.snapshot.policies, &space.name)
-        .find(|(_, policy)| policy.managed && !policy.terminating)?;
+        .find(|(key, policy)| is_own(key, policy) && !policy.terminating)?;
     Some(Step::Policy { key: key.clone(), spec: None, restored: false })
 }
 
@@ -149,11 +147,11 @@ fn missing(world: &World, space: &Namespace, named: &Residencies) -> Option<Step
     let absent: Vec<&str> = named.names().filter(|name| !world.residencies.contains_key(*name)).collect();
     let reason =
         format!("there is no DataResidency {}; create it, or correct the label {}", absent.join(", "), keys::RESIDENCY);
-    refuse(space, named.value(), reason)
+    refuse(space, reason)
 }
 
 /// Nothing may start here, for this reason.
-fn refuse(space: &Namespace, _value: &str, reason: String) -> Option<Step> {
+fn refuse(space: &Namespace, reason: String) -> Option<Step> {
     let refusing = Confinement {
         confined_for: space.confined_for().map(str::to_owned),
         mode: Mode::Enforce,
@@ -278,11 +276,26 @@ pub async fn carry_out(client: Client, space: Namespace, step: Step) -> Result<W
             Ok(Written::one(Change::Policy(Delta::Gone(key))))
         }
         Step::Patch { patch, meaning } => {
-            let after = apply::patch_namespace(client, &space, &patch).await?;
+            let after = write(client, &space, &patch).await?;
             Ok(Written::one(Change::Namespace(Delta::Applied(name, after))).meaning(meaning))
         }
         Step::Settle { wanted, wide } => settle(client, space, *wanted, wide).await,
     }
+}
+
+/// Writes a confinement. Where the API server does not take it (others' annotations may have used up what an object can
+/// hold), the namespace is closed by taking its mode away, which is a label and always fits.
+async fn write(client: Client, space: &Namespace, patch: &NamespacePatch) -> Result<Namespace, apply::Error> {
+    let answer = apply::patch_namespace(client.clone(), space, patch).await;
+    if let Err(apply::Error::Refused(reason)) = &answer
+        && space.labels.contains_key(keys::ENFORCEMENT)
+    {
+        tracing::warn!(namespace = %space.name, %reason, "a confinement cannot be written; closing the namespace");
+        let gone = [keys::ENFORCEMENT, keys::PEER].map(|key| (key.to_owned(), None));
+        let closed = NamespacePatch { labels: gone.into(), ..NamespacePatch::default() };
+        apply::patch_namespace(client, space, &closed).await?;
+    }
+    answer
 }
 
 /// Narrows older policies, lists older pods, opens.
@@ -321,7 +334,7 @@ async fn settle(
         // Whether bound pods stand outside is judged by what the watch brings, in the step that follows.
         wanted.peer &= !pods.iter().any(|(_, pod)| pod.node.is_some() && pod.is_active());
     }
-    let after = apply::patch_namespace(client, &space, &confine(&space, &wanted)).await?;
+    let after = write(client, &space, &confine(&space, &wanted)).await?;
     written.push(Change::Namespace(Delta::Applied(space.name.clone(), after)));
     Ok(written.meaning(Meaning::Confined))
 }

@@ -1,6 +1,6 @@
 //! What no watch brings: whether the installed policies are those of this build, and whether the API server enforces them.
 //!
-//! Looked at again and again, often while something is amiss, seldom once all is well. Reading only.
+//! Looked at again and again, often until the canary answers clearly, seldom afterwards. Reading only.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use super::{
     policies::{self, Installed},
 };
 
-/// The wait after a look that found something amiss.
-const SOON: Duration = Duration::from_millis(500);
-/// The wait after a look that found all well.
+/// The wait while the canary has not answered clearly: its namespace may just be being confined.
+const SOON: Duration = Duration::from_millis(300);
+/// The wait otherwise.
 const LATER: Duration = Duration::from_secs(10);
 
 /// What was seen.
@@ -34,15 +34,14 @@ pub fn start(client: &Client, own_namespace: &str) -> watch::Receiver<Option<Sur
     tokio::spawn(async move {
         loop {
             let found = look(&client, &own_namespace).await;
-            let well =
-                found.installed == Some(Installed::AsBuilt) && found.canary.refused && found.canary.mutation.is_some();
+            let clear = found.installed.is_some() && found.canary.refused && found.canary.mutation.is_some();
             sink.send_if_modified(|known| {
                 let news = known.as_ref() != Some(&found);
                 *known = Some(found);
                 news
             });
             tokio::select! {
-                () = tokio::time::sleep(if well { LATER } else { SOON }) => {}
+                () = tokio::time::sleep(if clear { LATER } else { SOON }) => {}
                 () = sink.closed() => return,
             }
         }

@@ -46,16 +46,28 @@ impl Cidr {
         matches!(self.0, IpNet::V4(_))
     }
 
-    /// The blocks of `permitted` without any address of `excluded`: sorted, disjoint, and as few as the notation allows.
+    /// As few blocks as the notation allows, sorted.
+    #[must_use]
+    pub fn aggregate(blocks: &[Self]) -> Vec<Self> {
+        let nets: Vec<IpNet> = blocks.iter().map(|block| block.0).collect();
+        let mut blocks: Vec<Self> = IpNet::aggregate(&nets).into_iter().map(Self).collect();
+        blocks.sort();
+        blocks
+    }
+
+    /// The blocks of `permitted` without any address of `excluded`, sorted. Neighbours are not joined, so that people find
+    /// the networks that they wrote; a block inside another one is left out.
     #[must_use]
     pub fn without(permitted: &[Self], excluded: &[Self]) -> Vec<Self> {
         let mut left: Vec<IpNet> = permitted.iter().map(|block| block.0).collect();
         for hole in excluded {
             left = left.into_iter().flat_map(|block| cut(block, hole.0)).collect();
         }
-        let mut blocks: Vec<Self> = IpNet::aggregate(&left).into_iter().map(Self).collect();
+        let mut blocks: Vec<Self> = left.into_iter().map(Self).collect();
         blocks.sort();
-        blocks
+        blocks.dedup();
+        let inside = |block: &Self| blocks.iter().any(|other| other != block && other.contains(block));
+        blocks.iter().filter(|block| !inside(block)).copied().collect()
     }
 }
 

@@ -195,8 +195,8 @@ pub struct Claim {
 pub struct Volume {
     /// The CSI driver, or the kind of its source.
     pub driver: String,
-    /// The required terms of its node affinity, each as key → values of its `In` expressions; a term with any other
-    /// operator is empty, since what it admits can't be listed.
+    /// The required terms of its node affinity, each as key → values of its `In` expressions. Expressions of other operators
+    /// only narrow a term, so leaving them out never admits less than the term does.
     pub terms: Vec<BTreeMap<String, Vec<String>>>,
     /// The claim that it is bound to.
     pub claim: Option<Key>,

@@ -41,7 +41,7 @@ impl Sites {
         }
         let pod_networks: Vec<Cidr> = nodes.values().flat_map(|node| node.pod_networks.iter().copied()).collect();
         let nodes = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
-        Self { verified, pod_networks: Cidr::without(&pod_networks, &[]), nodes }
+        Self { verified, pod_networks: Cidr::aggregate(&pod_networks), nodes }
     }
 
     fn in_data_center(&self, name: &str) -> u32 {
