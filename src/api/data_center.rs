@@ -40,7 +40,8 @@ use crate::domain::Catalogue;
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = refuse_regions_elsewhere)]
 pub struct DataCenterSpec {
-    /// The legal regime that the facility is under.
+    /// The legal regime that the facility is under: an ISO 3166-1 alpha-2 code. CN is the mainland; HK, MO and TW are
+    /// other codes and never satisfy CN. Quote it: in YAML an unquoted NO is a boolean.
     pub jurisdiction: JurisdictionCode,
     /// City or campus, shown to people.
     #[serde(default, skip_serializing_if = "Option::is_none")]

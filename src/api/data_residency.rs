@@ -41,7 +41,8 @@ use super::{
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DataResidencySpec {
-    /// Jurisdictions in which the data may live.
+    /// Jurisdictions in which the data may live: ISO 3166-1 alpha-2 codes. CN is the mainland; HK, MO and TW are other
+    /// codes and never satisfy CN. Quote them: in YAML an unquoted NO is a boolean.
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[schemars(length(min = 1, max = 16))]
     pub jurisdictions: Vec<JurisdictionCode>,

@@ -18,13 +18,19 @@ pub fn labels(node: &Node, location: &Location, residencies: &BTreeMap<String, R
     if let Location::Verified { data_center, jurisdiction } = location {
         wanted.insert(keys::NODE_JURISDICTION.to_owned(), Some(jurisdiction.to_string()));
         wanted.insert(keys::NODE_DATA_CENTER.to_owned(), Some(data_center.clone()));
-        let serves =
-            |residency: &&Residency| residency.jurisdictions.iter().any(|wanted| jurisdiction.satisfies(*wanted));
-        for residency in residencies.values().filter(serves) {
-            wanted.insert(keys::node_residency(&residency.name), Some("true".to_owned()));
-        }
+    }
+    for residency in serves(location, residencies) {
+        wanted.insert(keys::node_residency(&residency), Some("true".to_owned()));
     }
     changes(&node.labels, wanted)
+}
+
+/// The residencies that a node which stands there serves.
+#[must_use]
+pub fn serves(location: &Location, residencies: &BTreeMap<String, Residency>) -> Vec<String> {
+    let jurisdiction = location.jurisdiction();
+    let serves = |residency: &&Residency| residency.jurisdictions.iter().any(|wanted| jurisdiction.satisfies(*wanted));
+    residencies.values().filter(serves).map(|residency| residency.name.clone()).collect()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod canary;
 mod class;
 mod judge;
+mod memory;
 mod namespace;
 mod operator;
 mod outcome;

@@ -29,6 +29,11 @@ use crate::{
 /// some milliseconds (measured: p99 12 ms); this leaves room for a slow one.
 const SETTLING: Duration = Duration::from_millis(250);
 
+/// So often an older policy is touched before it counts as one that cannot be narrowed.
+const TOUCHES: usize = 5;
+/// The pause between two touches.
+const BETWEEN_TOUCHES: Duration = Duration::from_millis(100);
+
 /// What to do next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
@@ -38,8 +43,6 @@ pub enum Step {
         key: Key,
         /// Its wanted spec; `None` to delete it.
         spec: Option<Box<NetworkPolicySpec>>,
-        /// Whether it stood before and somebody took it away or changed it.
-        restored: bool,
     },
     /// Patch the namespace's metadata.
     Patch {
@@ -136,7 +139,7 @@ fn leave(world: &World, space: &Namespace) -> Option<Step> {
 fn unwanted_policy(world: &World, space: &Namespace) -> Option<Step> {
     let (key, _) = in_namespace(&world.snapshot.policies, &space.name)
         .find(|(key, policy)| is_own(key, policy) && !policy.terminating)?;
-    Some(Step::Policy { key: key.clone(), spec: None, restored: false })
+    Some(Step::Policy { key: key.clone(), spec: None })
 }
 
 /// A residency that is named does not exist. A confinement that stands for it is left as it is.
@@ -188,7 +191,7 @@ fn meaning(space: &Namespace, wanted: &Confinement) -> Meaning {
 
 fn enforce(world: &World, space: &Namespace, confined: Confined, keep_held: bool) -> Option<Step> {
     let stands = is_enforced(space, &confined.confinement);
-    if let Some(step) = policies(world, space, &confined, stands) {
+    if let Some(step) = policies(world, space, &confined) {
         return Some(step);
     }
     let wide = wide_policies(world, space, &confined.confinement);
@@ -216,7 +219,7 @@ fn is_enforced(space: &Namespace, wanted: &Confinement) -> bool {
 }
 
 /// The isolating and the permitting policy, if one is not as wanted.
-fn policies(world: &World, space: &Namespace, confined: &Confined, stands: bool) -> Option<Step> {
+fn policies(world: &World, space: &Namespace, confined: &Confined) -> Option<Step> {
     let wanted = [
         (keys::ISOLATING_POLICY, Some(network::isolating())),
         (keys::PERMITTING_POLICY, network::permitting(confined)),
@@ -227,10 +230,7 @@ fn policies(world: &World, space: &Namespace, confined: &Confined, stands: bool)
         if live.map(|policy| &policy.spec) == spec.as_ref() && live.is_none_or(|policy| policy.managed) {
             return None;
         }
-        let kept =
-            name == keys::ISOLATING_POLICY || space.annotations.get(keys::PERMITTING).is_some_and(|kept| kept == "All");
-        let restored = stands && kept && live.is_none() && spec.is_some();
-        Some(Step::Policy { key, spec: spec.map(Box::new), restored })
+        Some(Step::Policy { key, spec: spec.map(Box::new) })
     })
 }
 
@@ -267,11 +267,11 @@ fn keep_listed(space: &Namespace, wanted: &mut Confinement) {
 pub async fn carry_out(client: Client, space: Namespace, step: Step) -> Result<Written, apply::Error> {
     let name = space.name.clone();
     match step {
-        Step::Policy { key, spec: Some(spec), restored } => {
+        Step::Policy { key, spec: Some(spec) } => {
             let policy = apply::apply_policy(client, &key, *spec).await?;
-            Ok(Written::one(Change::Policy(Delta::Applied(key.clone(), policy))).restored(restored.then_some(key)))
+            Ok(Written::one(Change::Policy(Delta::Applied(key, policy))))
         }
-        Step::Policy { key, spec: None, .. } => {
+        Step::Policy { key, spec: None } => {
             apply::delete_policy(client, &key).await?;
             Ok(Written::one(Change::Policy(Delta::Gone(key))))
         }
@@ -298,6 +298,31 @@ async fn write(client: Client, space: &Namespace, patch: &NamespacePatch) -> Res
     answer
 }
 
+/// What a touch came to.
+enum Narrowed {
+    /// The policy opens no more than is permitted.
+    Exactly(Box<Policy>),
+    /// It still opens more.
+    No,
+    /// It is not there.
+    Gone,
+}
+
+/// Touches a tenant's older policy until it is narrowed; some times, since the API server may not have seen yet that the
+/// namespace is confined.
+async fn narrow(client: Client, key: &Key, wanted: &Confinement) -> Result<Narrowed, apply::Error> {
+    for _ in 0..TOUCHES {
+        match apply::touch_policy(client.clone(), key).await {
+            Ok(policy) if !opens_more(&policy.spec, wanted) => return Ok(Narrowed::Exactly(Box::new(policy))),
+            Ok(_) | Err(apply::Error::Refused(_)) => {}
+            Err(apply::Error::NotFound) => return Ok(Narrowed::Gone),
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(BETWEEN_TOUCHES).await;
+    }
+    Ok(Narrowed::No)
+}
+
 /// Narrows older policies, lists older pods, opens.
 async fn settle(
     client: Client,
@@ -311,16 +336,10 @@ async fn settle(
     let mut written = Written::default();
     let mut still_wide = None;
     for key in wide {
-        match apply::touch_policy(client.clone(), &key).await {
-            Ok(policy) => {
-                if opens_more(&policy.spec, &wanted) {
-                    still_wide.get_or_insert_with(|| key.clone());
-                }
-                written.push(Change::Policy(Delta::Applied(key, policy)));
-            }
-            Err(apply::Error::NotFound) => {}
-            Err(apply::Error::Refused(_)) => drop(still_wide.get_or_insert(key)),
-            Err(error) => return Err(error),
+        match narrow(client.clone(), &key, &wanted).await? {
+            Narrowed::Gone => {}
+            Narrowed::Exactly(policy) => written.push(Change::Policy(Delta::Applied(key, *policy))),
+            Narrowed::No => drop(still_wide.get_or_insert(key)),
         }
     }
     refuse_while_open(&mut wanted, still_wide.as_ref());

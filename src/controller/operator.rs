@@ -16,6 +16,7 @@ use tokio::{
 use super::{
     class,
     judge::{self, Judged},
+    memory::Memory,
     namespace::{self, Meaning},
     outcome::Written,
     queue::Queue,
@@ -55,6 +56,7 @@ pub struct Operator {
     judged: BTreeMap<String, Judged>,
     told_locations: BTreeMap<String, Location>,
     settled_at: BTreeMap<String, Instant>,
+    memory: Memory,
     read: HashSet<std::mem::Discriminant<Change>>,
 }
 
@@ -74,6 +76,7 @@ impl Operator {
             judged: BTreeMap::new(),
             told_locations: BTreeMap::new(),
             settled_at: BTreeMap::new(),
+            memory: Memory::default(),
             read: HashSet::new(),
         }
     }
@@ -160,7 +163,10 @@ impl Operator {
             Work::Node(name) => self.start_node(name),
             Work::Namespace(name) => self.start_namespace(name),
             Work::Class(name) => {
-                let step = class::next(&self.world, name)?;
+                let step = class::next(&self.world, name);
+                let restored = self.memory.class(&self.world, name, step.as_ref());
+                self.tell(restored);
+                let step = step?;
                 Some((Operation::StorageClass, class::carry_out(client, name.clone(), step).boxed()))
             }
             Work::Residency(name) => {
@@ -182,8 +188,10 @@ impl Operator {
         let before = self.told_locations.insert(name.to_owned(), location.clone());
         let tellings = events::node(name, &node.uid, before.as_ref(), location);
         let changes = nodes::labels(node, location, &self.world.residencies);
+        let serves = nodes::serves(location, &self.world.residencies);
+        let restored = self.memory.node(node, location, serves, &changes);
         let (client, name) = (self.client.clone(), name.to_owned());
-        self.tell(tellings);
+        self.tell(tellings.into_iter().chain(restored));
         if changes.is_empty() {
             return None;
         }
@@ -208,7 +216,10 @@ impl Operator {
         if let Some(until) = graced {
             self.queue.add(Work::Namespace(name.to_owned()), until);
         }
-        let step = namespace::next(&self.world, space, graced.is_some())?;
+        let step = namespace::next(&self.world, space, graced.is_some());
+        let restored = self.memory.policies(&self.world, space, step.as_ref());
+        self.tell(restored);
+        let (space, step) = (self.world.snapshot.namespaces.get(name)?, step?);
         let operation = match &step {
             namespace::Step::Policy { .. } => Operation::NetworkPolicy,
             namespace::Step::Patch { .. } | namespace::Step::Settle { .. } => Operation::Namespace,
@@ -265,7 +276,9 @@ impl Operator {
                     }
                 }
                 for change in written.changes {
-                    self.world.absorb(change);
+                    if self.world.still_knows(&change) {
+                        self.world.absorb(change);
+                    }
                 }
             }
             Err(error) => {
@@ -282,7 +295,7 @@ impl Operator {
     }
 
     /// Publishes events beside everything else; an event that is lost loses nothing.
-    fn tell(&self, tellings: Vec<Telling>) {
+    fn tell(&self, tellings: impl IntoIterator<Item = Telling>) {
         for telling in tellings {
             let events = self.events.clone();
             tokio::spawn(async move { events.publish(&telling).await });
@@ -300,10 +313,6 @@ fn tellings(world: &World, work: &Work, written: &Written) -> Vec<Telling> {
         Named::Nothing | Named::Unreadable(_) => String::new(),
     };
     let mut tellings = Vec::new();
-    if let Some(key) = &written.restored {
-        let note = format!("NetworkPolicy {} was taken away or changed; it was put back", key.name);
-        tellings.push(Telling::warning(subject.clone(), "PolicyRestored", "Restore", note));
-    }
     match written.meaning {
         Some(Meaning::Confined) => {
             let note = format!("confined for DataResidency {named}");

@@ -1,7 +1,7 @@
 //! What a piece of work wrote, so that it is known before the watch brings it.
 
 use super::namespace::Meaning;
-use crate::observe::{Key, watch::Change};
+use crate::observe::watch::Change;
 
 /// What was written.
 #[derive(Clone, Debug, Default)]
@@ -10,8 +10,6 @@ pub struct Written {
     pub changes: Vec<Change>,
     /// What the write to a namespace comes to.
     pub meaning: Option<Meaning>,
-    /// A policy that somebody had taken away.
-    pub restored: Option<Key>,
 }
 
 impl Written {
@@ -30,13 +28,6 @@ impl Written {
     #[must_use]
     pub fn meaning(mut self, meaning: Meaning) -> Self {
         self.meaning = Some(meaning);
-        self
-    }
-
-    /// Which puts back what somebody had taken away.
-    #[must_use]
-    pub fn restored(mut self, key: Option<Key>) -> Self {
-        self.restored = key;
         self
     }
 }

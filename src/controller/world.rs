@@ -108,6 +108,24 @@ impl World {
         }
     }
 
+    /// Whether the answer to an own write may be taken in: what a watch has reported gone meanwhile must not come back, and
+    /// what is new comes by the watch.
+    #[must_use]
+    pub fn still_knows(&self, change: &Change) -> bool {
+        let snapshot = &self.snapshot;
+        match change {
+            Change::DataCenter(Delta::Applied(name, _)) => snapshot.data_centers.contains_key(name),
+            Change::Residency(Delta::Applied(name, _)) => snapshot.residencies.contains_key(name),
+            Change::Node(Delta::Applied(name, _)) => snapshot.nodes.contains_key(name),
+            Change::Class(Delta::Applied(name, _)) => snapshot.classes.contains_key(name),
+            Change::Policy(Delta::Applied(key, _)) => snapshot.policies.contains_key(key),
+            Change::Namespace(Delta::Applied(name, new)) => {
+                snapshot.namespaces.get(name).is_some_and(|known| known.uid == new.uid)
+            }
+            _ => true,
+        }
+    }
+
     /// Says what was seen to mutate.
     pub fn set_mutation(&mut self, mutation: Mutation) {
         if self.mutation != Some(mutation) {

@@ -158,7 +158,8 @@ pub struct PortRange {
     pub protocol: &'static str,
 }
 
-/// What every residency comes to. Of two that want a class of one name, the first by name has it.
+/// What every residency comes to. Of two that want a class of one name, the one for which it stands has it, else the first
+/// by name.
 #[must_use]
 pub fn resolve(
     residencies: &BTreeMap<String, DataResidency>,
@@ -166,13 +167,29 @@ pub fn resolve(
     sites: &Sites,
     classes: &BTreeMap<String, Class>,
 ) -> BTreeMap<String, Residency> {
-    let mut taken: BTreeMap<String, String> = BTreeMap::new();
+    let mut taken = incumbents(residencies, classes);
     let mut resolved = BTreeMap::new();
     for (name, written) in residencies {
         let residency = resolve_one(name, written, facilities, sites, classes, &mut taken);
         resolved.insert(name.clone(), residency);
     }
     resolved
+}
+
+/// Classes that stand for a residency which still lists them: class to residency.
+fn incumbents(
+    residencies: &BTreeMap<String, DataResidency>,
+    classes: &BTreeMap<String, Class>,
+) -> BTreeMap<String, String> {
+    let lists = |residency: &DataResidency, class: &String| {
+        residency.spec.storage.classes.iter().any(|listed| listed.name == *class)
+    };
+    let incumbent = |(class, live): (&String, &Class)| {
+        let owner = live.made_for.as_ref().filter(|_| live.managed)?;
+        let residency = residencies.get(owner)?;
+        lists(residency, class).then(|| (class.clone(), owner.clone()))
+    };
+    classes.iter().filter_map(incumbent).collect()
 }
 
 fn resolve_one(
@@ -294,7 +311,7 @@ fn wanted_class(
             remedy: "choose another name in spec.storage.classes, or list the class in allowedClasses".to_owned(),
         })
     };
-    if let Some(other) = taken.get(&spec.name) {
+    if let Some(other) = taken.get(&spec.name).filter(|other| *other != residency) {
         return Err(not_ours(format!("DataResidency {other} makes a class of this name already")));
     }
     if living.get(&spec.name).is_some_and(|live| !live.managed) {

@@ -1,0 +1,199 @@
+//! What holds of the sources themselves: the definitions are those of the code, pure modules name no client, and the
+//! fixed policies keep the rules of the house.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path, ending));
+        } else if path.extension().is_some_and(|own| own == ending) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn the_definitions_are_those_of_the_code() {
+    let definitions = domicile::api::definitions();
+    assert_eq!(files(&root().join("crds"), "yaml").len(), definitions.len(), "run `make crds`");
+    for definition in definitions {
+        let path = root().join("crds").join(format!("{}.yaml", definition.spec.names.plural));
+        let written: Value = serde_saphyr::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        let same = written == serde_json::to_value(&definition).unwrap();
+        assert!(same, "{} differs from the code: run `make crds`", path.display());
+    }
+}
+
+#[test]
+fn every_field_that_users_write_is_described() {
+    for definition in domicile::api::definitions() {
+        let schema = serde_json::to_value(&definition.spec.versions[0].schema).unwrap();
+        undescribed(&schema["openAPIV3Schema"]["properties"]["spec"], &format!("{}.spec", definition.spec.names.kind));
+    }
+}
+
+fn undescribed(schema: &Value, path: &str) {
+    assert!(schema["description"].is_string() || path.ends_with(']'), "{path} has no description");
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        undescribed(property, &format!("{path}.{name}"));
+    }
+    if schema["items"].is_object() {
+        assert!(schema["maxItems"].is_number(), "{path} has no maxItems");
+        undescribed(&schema["items"], &format!("{path}[]"));
+    }
+}
+
+#[test]
+fn pure_modules_name_no_client_no_clock_and_no_environment() {
+    let forbidden = [
+        "kube::Client",
+        "kube::Api",
+        "Client,",
+        "Api<",
+        "tokio",
+        "SystemTime",
+        "Instant",
+        "std::env",
+        "Timestamp::now",
+    ];
+    for module in ["domain", "resolve", "compile", "audit", "report"] {
+        for path in files(&root().join("src").join(module), "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            for (number, line) in code.enumerate() {
+                for word in forbidden {
+                    assert!(!line.contains(word), "{}:{}: {word}", path.display(), number + 1);
+                }
+            }
+        }
+    }
+}
+
+/// Every document of every policy file, with its tokens put in.
+fn policies() -> Vec<(PathBuf, Value)> {
+    let mut documents = Vec::new();
+    for path in files(&root().join("charts/domicile/policies"), "yaml") {
+        let mut text = fs::read_to_string(&path).unwrap();
+        for (token, value) in [
+            ("operatorUser", "operator"),
+            ("ungovernedNamespaces", "[kube-system]"),
+            ("ungovernedList", "['kube-system']"),
+            ("schedulerUsers", "['scheduler']"),
+            ("schedulerNames", "['default-scheduler']"),
+            ("namespaceFinishers", "['finisher']"),
+            ("nodeProvisioners", "['provisioner']"),
+        ] {
+            text = text.replace(&format!("{{{{ include \"domicile.{token}\" . }}}}"), value);
+        }
+        assert!(!text.contains("{{"), "{} has another template expression", path.display());
+        let parsed: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+        documents.extend(parsed.into_iter().filter(|value| !value.is_null()).map(|value| (path.clone(), value)));
+    }
+    documents
+}
+
+fn name(policy: &Value) -> &str {
+    policy["metadata"]["name"].as_str().unwrap()
+}
+
+#[test]
+fn every_refusal_names_its_rule_the_residency_and_a_remedy() {
+    for (path, policy) in policies() {
+        for validation in policy["spec"]["validations"].as_array().into_iter().flatten() {
+            let text = validation["messageExpression"].as_str().or(validation["message"].as_str()).unwrap_or_default();
+            let place = format!("{} {}: {text}", path.display(), name(&policy));
+            assert!(text.trim_start_matches('\'').starts_with("[domicile/"), "no rule id: {place}");
+            assert!(text.contains("DataResidency"), "no residency: {place}");
+            assert_eq!(validation["reason"], "Forbidden", "{place}");
+        }
+    }
+}
+
+#[test]
+fn every_policy_fails_closed_and_leaves_out_what_is_never_governed() {
+    for (path, policy) in policies() {
+        let kind = policy["kind"].as_str().unwrap();
+        if kind.ends_with("Binding") {
+            continue;
+        }
+        let place = format!("{} {}", path.display(), name(&policy));
+        assert_eq!(policy["spec"]["failurePolicy"], "Fail", "{place}");
+        assert!(policy["spec"]["paramKind"].is_null(), "{place}");
+        let constraints = &policy["spec"]["matchConstraints"];
+        let rules = constraints["resourceRules"].as_array().unwrap();
+        let of_cluster = ["namespaces", "nodes", "storageclasses"];
+        let namespaced = rules.iter().flat_map(|rule| rule["resources"].as_array().unwrap()).any(|resource| {
+            let resource = resource.as_str().unwrap();
+            !of_cluster.contains(&resource.split('/').next().unwrap())
+        });
+        if namespaced {
+            let selector = constraints["namespaceSelector"]["matchExpressions"].to_string();
+            assert!(selector.contains("kubernetes.io/metadata.name"), "{place}");
+            assert!(selector.contains("domicile.dev/residency"), "{place}");
+        }
+        for rule in rules {
+            let wide = |field: &str| rule[field].as_array().unwrap().iter().any(|word| word == "*");
+            assert!(!wide("resources") && !wide("apiGroups") && !wide("operations"), "{place}");
+        }
+    }
+}
+
+#[test]
+fn every_rule_on_update_looks_at_what_was_there() {
+    for (path, policy) in policies() {
+        let rules = policy["spec"]["matchConstraints"]["resourceRules"].as_array().into_iter().flatten();
+        let on_update =
+            rules.into_iter().any(|rule| rule["operations"].as_array().unwrap().iter().any(|word| word == "UPDATE"));
+        if on_update && policy["spec"]["validations"].is_array() {
+            assert!(policy["spec"].to_string().contains("oldObject"), "{} {}", path.display(), name(&policy));
+        }
+    }
+}
+
+#[test]
+fn no_variable_is_a_boolean_of_yaml_and_no_list_is_judged_by_an_empty_string() {
+    for (path, policy) in policies() {
+        let place = format!("{} {}", path.display(), name(&policy));
+        for variable in policy["spec"]["variables"].as_array().into_iter().flatten() {
+            let own = variable["name"].as_str().unwrap_or_else(|| panic!("a variable's name is no string: {place}"));
+            assert!(own.len() > 2, "{own}: {place}");
+            let expression = variable["expression"].as_str().unwrap();
+            assert!(!expression.contains("orValue('').split"), "{own}: {place}");
+        }
+    }
+}
+
+#[test]
+fn policies_bind_every_mode_and_the_keys_are_one_closed_list() {
+    let namespaces = fs::read_to_string(root().join("charts/domicile/policies/namespaces.yaml")).unwrap();
+    for key in domicile::domain::keys::CONFINEMENT_LABELS.iter().chain(&domicile::domain::keys::CONFINEMENT_ANNOTATIONS)
+    {
+        assert!(namespaces.contains(&format!("'{key}'")), "namespaces.yaml does not guard {key}");
+    }
+    let documents = policies();
+    let bindings = documents.iter().filter(|(_, document)| document["kind"].as_str().unwrap().ends_with("Binding"));
+    for (path, binding) in bindings.filter(|(_, binding)| binding["kind"] == "ValidatingAdmissionPolicyBinding") {
+        let actions = binding["spec"]["validationActions"].to_string();
+        let expected = match name(binding).rsplit('-').next().unwrap() {
+            "warn" => r#"["Warn","Audit"]"#,
+            "audit" => r#"["Audit"]"#,
+            _ => r#"["Deny""#,
+        };
+        assert!(actions.starts_with(expected), "{} {}: {actions}", path.display(), name(binding));
+    }
+}
