@@ -86,7 +86,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
             ended.map_err(|source| Error::Listen { address: options.listen, source })
         }
         () = operator.run(changes, seen) => Err(Error::Watches),
-        _ = terminate.recv() => Ok(tracing::info!("told to stop")),
-        _ = interrupt.recv() => Ok(tracing::info!("told to stop")),
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
     }
 }

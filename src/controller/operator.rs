@@ -323,7 +323,7 @@ fn tellings(world: &World, work: &Work, written: &Written) -> Vec<Telling> {
                 subject,
                 "Released",
                 "Release",
-                "no DataResidency holds here any more".to_owned(),
+                "no DataResidency holds here any more",
             ));
         }
         Some(Meaning::Unresolved) => {

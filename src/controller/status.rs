@@ -61,7 +61,7 @@ pub fn residency(
     let held = read.finalizers().iter().any(|finalizer| finalizer == keys::FINALIZER);
     let named = world.naming(name).next().is_some();
     let hold = !deleting || named;
-    if hold != held && !(deleting && !held) {
+    if hold != held && (held || !deleting) {
         return Some(ResidencyStep::Finalizer { read: Box::new(read.clone()), hold });
     }
     if deleting && !named {

@@ -79,13 +79,9 @@ impl Catalogue {
 
     /// The names of the providers.
     pub fn providers(&self) -> impl Iterator<Item = &str> {
-        let mut last = "";
-        self.places.keys().filter_map(move |(provider, _)| {
-            (provider != last).then(|| {
-                last = provider;
-                provider.as_str()
-            })
-        })
+        let providers: std::collections::BTreeSet<&str> =
+            self.places.keys().map(|(provider, _)| provider.as_str()).collect();
+        providers.into_iter()
     }
 
     /// Every provider, id or alias, and place.

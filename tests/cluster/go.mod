@@ -1,0 +1,1 @@
+versions/v1.37.mod

@@ -1,0 +1,52 @@
+//! A governed namespace can always be deleted, full as it may be.
+
+use crate::support::prelude::*;
+
+#[test]
+fn a_governed_namespace_full_of_objects_can_be_deleted_and_is_gone() {
+    let stage = shared();
+    let mut shop = stage.ungoverned();
+    // Some of it is older than the confinement and breaks it.
+    shop.accepts(bare_pod("away").with("spec: {nodeName: frankfurt-a}"));
+    shop.accepts(bare_pod("gated").with("spec: {schedulingGates: [{name: example.com/wait}]}"));
+    shop.accepts(bare_claim("foreign").with("spec: {storageClassName: gp3}"));
+    shop.accepts(
+        "{apiVersion: v1, kind: Service, metadata: {name: balanced}, spec: {type: LoadBalancer, ports: [{port: 80}]}}",
+    );
+    shop.accepts("{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: wide}, spec: {podSelector: {}, policyTypes: [Egress], egress: [{}]}}");
+    shop.accepts("{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: web}, spec: {defaultBackend: {service: {name: web, port: {number: 80}}}}}");
+    shop.joins("mainland");
+    for manifest in [
+        shop.deployment("web", 3),
+        shop.stateful_set("db", 2),
+        shop.daemon_set("agent"),
+        shop.job("job"),
+        shop.cron_job("cron"),
+        Manifest::from(
+            "{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: budget}, spec: {minAvailable: 3, selector: {matchLabels: {app: web}}}}",
+        ),
+        Manifest::from("{apiVersion: v1, kind: ConfigMap, metadata: {name: settings}}"),
+        shop.pod("held").with("metadata: {finalizers: [example.com/hold]}"),
+    ] {
+        shop.accepts(manifest);
+    }
+    eventually("the workloads run", LATER, || {
+        let running = shop.list(&POD).iter().filter(|pod| pod["status"]["phase"] == "Running").count();
+        when(running >= 10, || format!("{running} pods run\n{}", shop.events().join("\n")))
+    });
+    stage.tenant.delete(&NAMESPACE, "", &shop.name).expected();
+    eventually("only what a finalizer holds is left", LATER, || {
+        let left: Vec<String> = shop.list(&POD).iter().map(|pod| pod["metadata"]["name"].to_string()).collect();
+        when(left == ["\"held\""], || format!("{left:?}"))
+    });
+    shop.patch(&POD, "held", "metadata: {finalizers: null}").expected();
+    stage.admin.sees_the_end_of(&NAMESPACE, "", &shop.name);
+}
+
+#[test]
+fn a_namespace_that_was_never_confined_can_be_deleted() {
+    let stage = shared();
+    let shop = stage.namespace("{domicile.dev/residency: nobody-made-this}");
+    shop.accepts("{apiVersion: v1, kind: ConfigMap, metadata: {name: settings}}");
+    shop.is_deleted();
+}

@@ -1,0 +1,78 @@
+//! Exposure: who outside the cluster may reach governed pods, and which names inside lead out of it.
+
+use crate::support::prelude::*;
+
+fn service(spec: &str) -> Manifest {
+    Manifest::from("{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: [{port: 80}]}}")
+        .with(&format!("spec: {spec}"))
+}
+
+const INGRESS: &str = "{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: web}, spec: {defaultBackend: {service: {name: web, port: {number: 80}}}}}";
+
+fn slice(address: &str) -> Manifest {
+    Manifest::from(format!(
+        "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: by-hand, labels: {{kubernetes.io/service-name: web}}}}, addressType: IPv4, ports: [{{port: 80}}], endpoints: [{{addresses: ['{address}']}}]}}"
+    ))
+}
+
+#[test]
+fn with_deny_nothing_is_opened_to_the_outside() {
+    let shop = shared().governed("mainland");
+    shop.rejects(service("{type: LoadBalancer}"), "[domicile/service-type]");
+    shop.rejects(service("{type: NodePort}"), "[domicile/service-type]");
+    let said = shop.rejects(INGRESS, "[domicile/route]");
+    assert!(said.contains("DataResidency mainland"), "{said}");
+    shop.accepts(service("{selector: {app: web}}"));
+    shop.patch(&SERVICE, "web", "spec: {type: LoadBalancer}").refused("[domicile/service-type]");
+    shop.accepts(service("{clusterIP: None}").named("headless"));
+}
+
+#[test]
+fn with_allow_it_is_and_names_still_do_not_lead_out() {
+    let stage = shared();
+    let _residency = stage.makes_residency("exposing", "{jurisdictions: [CN], network: {exposure: Allow}}");
+    let shop = stage.governed("exposing");
+    shop.accepts(service("{type: LoadBalancer}").named("balanced"));
+    shop.accepts(service("{type: NodePort}").named("node-port"));
+    shop.accepts(INGRESS);
+    shop.rejects(service("{type: ExternalName, externalName: example.com, ports: null}"), "[domicile/external-name]");
+    shop.rejects(service("{externalIPs: [198.51.100.7]}"), "[domicile/external-ips]");
+}
+
+#[test]
+fn names_inside_do_not_lead_out() {
+    let shop = shared().governed("mainland");
+    let said = shop.rejects(
+        service("{type: ExternalName, externalName: db.frankfurt.example.com, ports: null}"),
+        "[domicile/external-name]",
+    );
+    assert!(said.contains("db.frankfurt.example.com"), "{said}");
+    shop.rejects(service("{externalIPs: [198.51.100.7]}"), "[domicile/external-ips]");
+    shop.accepts(service("{}"));
+    let said = shop.rejects(slice("198.51.100.7"), "[domicile/endpoint]");
+    assert!(said.contains("198.51.100.7") && said.contains("10.20.0.0/16"), "{said}");
+    shop.accepts(slice("10.20.9.9"));
+    let older = |address: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Endpoints, metadata: {{name: web}}, subsets: [{{addresses: [{{ip: {address}}}], ports: [{{port: 80}}]}}]}}"
+        )
+    };
+    shop.rejects(older("198.51.100.7").as_str(), "[domicile/endpoint]");
+    shop.accepts(older("10.21.0.4").as_str());
+}
+
+#[test]
+fn services_of_governed_pods_work() {
+    let shop = shared().governed("mainland");
+    shop.accepts(shop.deployment("web", 2));
+    shop.accepts(service("{selector: {app: web}}"));
+    eventually("the service has endpoints", SOON, || {
+        let slices = shop.list(&ENDPOINT_SLICE);
+        let ready = slices
+            .iter()
+            .flat_map(|slice| slice["endpoints"].as_array().cloned().unwrap_or_default())
+            .filter(|endpoint| endpoint["conditions"]["ready"] == true)
+            .count();
+        when(ready == 2, || json!(slices).to_string())
+    });
+}

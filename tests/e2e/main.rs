@@ -1,0 +1,32 @@
+//! Every rule and every promise of Domicile on a real Kubernetes control plane.
+//!
+//! `cargo test --test e2e` starts its own cluster (`tests/cluster`); `DOMICILE_TEST_KUBECONFIG` names another one and
+//! `DOMICILE_TEST_KUBERNETES=1.34` another version. One module is one promise. Where the API server has no mutating
+//! admission policies (1.34), tests write what elsewhere is added, and see that what lacks it is refused.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod api;
+mod apply_100;
+mod bindings;
+mod change;
+mod controllers;
+mod corpus;
+mod deletion;
+mod exposure;
+mod load;
+mod location;
+mod modes;
+mod namespaces;
+mod network;
+mod nodes;
+mod older;
+mod placement;
+mod quiet;
+mod reapply;
+mod residencies;
+mod resilience;
+mod rights;
+mod status;
+mod storage;
+mod support;
+mod threshold;

@@ -1,0 +1,268 @@
+//! The confinement of a namespace is in nobody's hands but Domicile's. The attacker here may do everything with
+//! namespaces, their status and their finalizers that RBAC can give.
+
+use crate::support::prelude::*;
+
+const LABELS: [&str; 3] = ["domicile.dev/enforcement", "domicile.dev/confined-for", "domicile.dev/peer"];
+const ANNOTATIONS: [&str; 4] =
+    ["domicile.dev/refused-because", "domicile.dev/storage-classes", "domicile.dev/networks", "domicile.dev/held-pods"];
+
+/// The three paths by which a namespace is written.
+fn paths(namespace: &Namespace) -> [String; 3] {
+    let path = NAMESPACE.path("", &namespace.name);
+    [path.clone(), format!("{path}/status"), format!("{path}/finalize")]
+}
+
+/// Writes the namespace with a change by every path, and wants each refused and nothing changed.
+#[track_caller]
+fn cannot(namespace: &Namespace, change: impl Fn(&mut Value), rule: &str) {
+    let before = namespace.object();
+    for path in paths(namespace) {
+        let mut changed = namespace.object();
+        change(&mut changed);
+        let reply = namespace.tenant.replace_at(&path, &changed);
+        if path.ends_with("/status") && reply.ok() {
+            // This path keeps other metadata on some versions; what counts is that nothing changed.
+            continue;
+        }
+        reply.refused(rule);
+    }
+    let after = namespace.object();
+    for part in ["labels", "annotations"] {
+        assert_eq!(after["metadata"][part], before["metadata"][part]);
+    }
+}
+
+#[test]
+fn nobody_writes_a_confinement() {
+    let shop = shared().governed("mainland");
+    for key in LABELS {
+        cannot(&shop, |object| object["metadata"]["labels"][key] = json!("forged"), "[domicile/confinement]");
+        cannot(
+            &shop,
+            |object| drop(object["metadata"]["labels"].as_object_mut().unwrap().remove(key)),
+            "[domicile/confinement]",
+        );
+    }
+    for key in ANNOTATIONS {
+        cannot(&shop, |object| object["metadata"]["annotations"][key] = json!("0.0.0.0/0"), "[domicile/confinement]");
+        cannot(
+            &shop,
+            |object| drop(object["metadata"]["annotations"].as_object_mut().unwrap().remove(key)),
+            "[domicile/confinement]",
+        );
+    }
+    let applied = Manifest::from(
+        "{apiVersion: v1, kind: Namespace, metadata: {annotations: {domicile.dev/networks: 0.0.0.0/0}}}",
+    )
+    .named(&shop.name);
+    shop.tenant.apply(&applied).refused("[domicile/confinement]");
+    let said = shop
+        .tenant
+        .kubectl(&format!("annotate --overwrite namespace {} domicile.dev/networks=0.0.0.0/0", shop.name))
+        .refused("[domicile/confinement]");
+    assert!(said.contains("only Domicile writes domicile.dev/networks"), "{said}");
+    // All else is the owner's.
+    shop.label("team", "battery");
+}
+
+#[test]
+fn an_ungoverned_namespace_is_not_given_one_either() {
+    let stage = shared();
+    let free = stage.ungoverned();
+    cannot(&free, |object| object["metadata"]["labels"]["domicile.dev/peer"] = json!("true"), "[domicile/confinement]");
+    stage
+        .admin
+        .patch(&NAMESPACE, "", &free.name, &json!({"metadata": {"labels": {"domicile.dev/enforcement": "Audit"}}}))
+        .refused("[domicile/confinement]");
+}
+
+#[test]
+fn a_namespace_that_is_created_with_a_confinement_is_confined_afresh() {
+    let stage = shared();
+    let origin = stage.governed("mainland");
+    let mut copy = origin.object();
+    copy["metadata"] = json!({"name": fresh_name(), "labels": copy["metadata"]["labels"], "annotations": copy["metadata"]["annotations"]});
+    copy["metadata"]["annotations"]["domicile.dev/networks"] = json!("0.0.0.0/0");
+    copy["metadata"]["annotations"]["domicile.dev/storage-classes"] = json!("gp3");
+    copy["metadata"]["labels"].as_object_mut().unwrap().remove("kubernetes.io/metadata.name");
+    let copy = Manifest(copy);
+    let reply = stage.tenant.create(&copy);
+    if !stage.mutates() {
+        reply.refused("[domicile/confinement]");
+        return;
+    }
+    let created = reply.expected();
+    assert!(created["metadata"]["labels"].get("domicile.dev/confined-for").is_none(), "{}", created["metadata"]);
+    assert!(!created["metadata"].to_string().contains("0.0.0.0/0"), "{}", created["metadata"]);
+    let confined = |name: &str| stage.admin.get(&NAMESPACE, "", name)["metadata"]["annotations"].clone();
+    eventually("the copy is confined as the origin is", SOON, || {
+        let (own, theirs) = (confined(copy.name()), confined(&origin.name));
+        when(
+            own["domicile.dev/networks"] == theirs["domicile.dev/networks"]
+                && own["domicile.dev/storage-classes"] == theirs["domicile.dev/storage-classes"],
+            || own.to_string(),
+        )
+    });
+    stage.tenant.delete(&NAMESPACE, "", copy.name()).expected();
+}
+
+#[test]
+fn leaving_needs_the_verb_release() {
+    let stage = shared();
+    let shop = stage.governed("mainland");
+    cannot(
+        &shop,
+        |object| drop(object["metadata"]["labels"].as_object_mut().unwrap().remove("domicile.dev/residency")),
+        "[domicile/release]",
+    );
+    for value in ["none", "somewhere-else"] {
+        cannot(
+            &shop,
+            |object| object["metadata"]["labels"]["domicile.dev/residency"] = json!(value),
+            "[domicile/release]",
+        );
+    }
+    // Further residencies may be joined without anyone's leave.
+    shop.label("domicile.dev/residency", "mainland_battery-that-nobody-made");
+    shop.label("domicile.dev/residency", "mainland");
+    let leave = json!({"metadata": {"labels": {"domicile.dev/residency": "none"}}});
+    stage.platform_team().patch(&NAMESPACE, "", &shop.name, &leave).expected();
+    eventually("nothing of the confinement is left", SOON, || {
+        let metadata = shop.object()["metadata"].clone();
+        let left = LABELS.iter().any(|key| !metadata["labels"][key].is_null())
+            || ANNOTATIONS.iter().any(|key| !metadata["annotations"][key].is_null());
+        when(!left && shop.list(&NETWORK_POLICY).is_empty(), || metadata.to_string())
+    });
+    shop.accepts(bare_pod("free").with("spec: {nodeName: frankfurt-a}"));
+}
+
+#[test]
+fn a_co_owned_key_does_not_outlive_the_confinement() {
+    let stage = shared();
+    let shop = stage.governed("mainland");
+    let (labels, annotations) = (shop.labels(), shop.object()["metadata"]["annotations"].clone());
+    let owned: std::collections::BTreeMap<_, _> =
+        labels.iter().filter(|(key, _)| LABELS.contains(&key.as_str())).collect();
+    let same = Manifest(json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": shop.name, "labels": owned, "annotations": {"domicile.dev/networks": annotations["domicile.dev/networks"], "domicile.dev/storage-classes": annotations["domicile.dev/storage-classes"]}},
+    }));
+    stage.tenant.apply(&same).expected();
+    let leave = json!({"metadata": {"labels": {"domicile.dev/residency": null}}});
+    stage.platform_team().patch(&NAMESPACE, "", &shop.name, &leave).expected();
+    eventually("the keys are gone", SOON, || {
+        let metadata = shop.object()["metadata"].clone();
+        when(
+            LABELS.iter().all(|key| metadata["labels"][key].is_null())
+                && metadata["annotations"]["domicile.dev/networks"].is_null(),
+            || metadata.to_string(),
+        )
+    });
+}
+
+#[test]
+fn a_confinement_that_cannot_be_written_is_not_a_frozen_one() {
+    let stage = shared();
+    let residency = stage.makes_residency("to-be-frozen", "{jurisdictions: [CN]}");
+    let shop = stage.governed("to-be-frozen");
+    shop.accepts(shop.pod("before"));
+    // The API server lets a namespace have 256 KiB of annotations: fill them to the brim.
+    let used: usize = shop.object()["metadata"]["annotations"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(key, value)| key.len() + value.as_str().unwrap().len())
+        .sum();
+    let key = "example.com/ballast";
+    let ballast = "x".repeat(256 * 1024 - used - key.len());
+    shop.tenant.patch(&NAMESPACE, "", &shop.name, &json!({"metadata": {"annotations": {key: ballast}}})).expected();
+    // The residency now refuses everything, which takes more letters than there is room for.
+    residency.becomes("spec: {jurisdictions: [BR]}");
+    eventually("nothing starts any more", SOON, || {
+        let reply = stage.tenant.try_create(&shop.pod("after").in_namespace(&shop.name));
+        when(!reply.ok(), || "a pod would still start".into())
+    });
+}
+
+#[test]
+fn pod_security_may_only_be_raised() {
+    let shop = shared().governed("mainland");
+    assert_eq!(shop.labels()["pod-security.kubernetes.io/enforce"], "baseline");
+    cannot(
+        &shop,
+        |object| object["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] = json!("privileged"),
+        "[domicile/pod-security]",
+    );
+    cannot(
+        &shop,
+        |object| {
+            drop(object["metadata"]["labels"].as_object_mut().unwrap().remove("pod-security.kubernetes.io/enforce"))
+        },
+        "[domicile/pod-security]",
+    );
+    cannot(
+        &shop,
+        |object| object["metadata"]["labels"]["pod-security.kubernetes.io/enforce-version"] = json!("v1.33"),
+        "[domicile/pod-security-version]",
+    );
+    shop.label("pod-security.kubernetes.io/enforce", "restricted");
+    never("the operator lowers what an owner raised", Duration::from_secs(2), || {
+        let level = shop.labels()["pod-security.kubernetes.io/enforce"].clone();
+        (level != "restricted").then_some(level)
+    });
+    cannot(
+        &shop,
+        |object| object["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] = json!("baseline"),
+        "[domicile/pod-security]",
+    );
+}
+
+#[test]
+fn a_label_names_what_could_exist() {
+    let stage = shared();
+    let free = stage.ungoverned();
+    for value in [
+        "Mainland",
+        "main.land",
+        "mainland_none",
+        "mainland__battery",
+        "",
+        "a_b_c_d_e_f_g_h_i",
+        "a-name-of-thirty-one-characters",
+    ] {
+        let labels = json!({"metadata": {"labels": {"domicile.dev/residency": value}}});
+        let said = stage.tenant.patch(&NAMESPACE, "", &free.name, &labels).refused("[domicile/residency-value]");
+        assert!(said.contains("at most eight"), "{said}");
+    }
+    let permit = json!({"metadata": {"labels": {"domicile.dev/permit": "Nothing"}}});
+    stage.tenant.patch(&NAMESPACE, "", &free.name, &permit).refused("[domicile/permit-value]");
+}
+
+#[test]
+fn what_the_cluster_stands_on_is_never_governed() {
+    let stage = shared();
+    for name in ["kube-system", "kube-public", "kube-node-lease", "domicile-system"] {
+        let labels = json!({"metadata": {"labels": {"domicile.dev/residency": "mainland"}}});
+        stage.admin.patch(&NAMESPACE, "", name, &labels).refused("[domicile/ungoverned]");
+    }
+}
+
+#[test]
+fn only_the_namespace_controller_finishes_a_governed_namespace() {
+    let stage = shared();
+    let shop = stage.governed("mainland");
+    let finish = |object: &mut Value| object["spec"]["finalizers"] = json!([]);
+    let mut object = shop.object();
+    finish(&mut object);
+    let path = format!("{}/finalize", NAMESPACE.path("", &shop.name));
+    for user in [&stage.tenant, &stage.admin] {
+        user.replace_at(&path, &object).refused("[domicile/finalize]");
+    }
+    // What others put there, others may take out: otherwise nothing could end.
+    let mut foreign = shop.object();
+    foreign["spec"]["finalizers"] = json!(["kubernetes", "example.com/hold"]);
+    let mut held = stage.tenant.replace_at(&path, &foreign).expected();
+    held["spec"]["finalizers"] = json!(["kubernetes"]);
+    stage.tenant.replace_at(&path, &held).expected();
+}

@@ -1,0 +1,265 @@
+//! The network of governed pods, judged by SIG Network's own policy engine: what passes, and what does not.
+
+use crate::support::prelude::*;
+
+const SHANGHAI: &str = "10.20.5.5";
+const FRANKFURT: &str = "10.40.0.11";
+const INTERNET: &str = "198.51.100.7";
+
+/// A namespace with one running pod, `web`.
+fn with_pod(stage: &Turn, residency: &str) -> Namespace {
+    let namespace = if residency.is_empty() { stage.ungoverned() } else { stage.governed(residency) };
+    namespace.accepts(namespace.pod("web"));
+    namespace.runs("web");
+    namespace
+}
+
+fn web(namespace: &Namespace) -> String {
+    format!("{}/web", namespace.name)
+}
+
+#[track_caller]
+fn passes(stage: &Turn, from: &str, to: &str, port: u16) {
+    // The caches of a policy engine follow; so does a peer's label.
+    eventually(&format!("a packet from {from} to {to}:{port} passes"), SOON, || {
+        when(stage.passes(from, to, port), || "it is denied".into())
+    });
+}
+
+#[track_caller]
+fn is_stopped(stage: &Turn, from: &str, to: &str, port: u16) {
+    assert!(!stage.passes(from, to, port), "a packet from {from} to {to}:{port} passes");
+}
+
+fn policy(name: &str, spec: &str) -> Manifest {
+    Manifest::from(format!(
+        "{{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {{name: {name}}}, spec: {spec}}}"
+    ))
+}
+
+#[test]
+fn governed_pods_reach_what_is_permitted_and_nothing_else() {
+    let stage = shared();
+    let shop = with_pod(&stage, "mainland");
+    let web = web(&shop);
+    passes(&stage, &web, SHANGHAI, 443);
+    passes(&stage, &web, "10.21.0.11", 5432);
+    passes(&stage, &web, "203.0.113.9", 443); // map-tiles
+    passes(&stage, &web, "169.254.169.254", 80);
+    for (to, port) in [
+        (FRANKFURT, 443),
+        ("10.30.0.11", 443),
+        (INTERNET, 443),
+        ("203.0.113.9", 80),
+        ("169.254.169.254", 443),
+        ("8.8.8.8", 53),
+    ] {
+        is_stopped(&stage, &web, to, port);
+    }
+    passes(&stage, SHANGHAI, &web, 8080);
+    is_stopped(&stage, FRANKFURT, &web, 8080);
+    is_stopped(&stage, INTERNET, &web, 8080);
+}
+
+#[test]
+fn names_are_resolved_by_the_clusters_dns_only() {
+    let stage = shared();
+    let shop = with_pod(&stage, "mainland");
+    let name = fresh_name();
+    let dns = bare_pod(&name).with("metadata: {namespace: kube-system, labels: {k8s-app: kube-dns}}");
+    stage.admin.create(&dns).expected();
+    eventually("the DNS pod has an address", SOON, || {
+        let pod = stage.admin.get(&POD, "kube-system", &name);
+        when(pod["status"]["podIP"].is_string(), || pod["status"].to_string())
+    });
+    let there = format!("kube-system/{name}");
+    passes(&stage, &web(&shop), &there, 53);
+    is_stopped(&stage, &web(&shop), &there, 8080);
+    // A pod that a tenant labels as DNS is none.
+    let free = stage.ungoverned();
+    free.accepts(bare_pod("web").with("metadata: {labels: {k8s-app: kube-dns}}"));
+    free.runs("web");
+    is_stopped(&stage, &web(&shop), &web(&free), 53);
+    stage.admin.delete_now(&POD, "kube-system", &name).expected();
+}
+
+#[test]
+fn peers_are_namespaces_of_the_same_residency() {
+    let stage = shared();
+    let (shop, store, free) = (with_pod(&stage, "mainland"), with_pod(&stage, "mainland"), with_pod(&stage, ""));
+    passes(&stage, &web(&shop), &web(&store), 80);
+    passes(&stage, &web(&store), &web(&shop), 80);
+    is_stopped(&stage, &web(&shop), &web(&free), 80);
+    is_stopped(&stage, &web(&free), &web(&shop), 80);
+    // A namespace that names the residency and isn't confined for it is no peer.
+    let typo = stage.namespace("{domicile.dev/residency: mainland_nobody-made-this}");
+    assert!(!typo.labels().contains_key("domicile.dev/peer"));
+}
+
+#[test]
+fn a_policy_for_any_address_is_narrowed() {
+    let stage = shared();
+    let (shop, free) = (with_pod(&stage, "mainland"), with_pod(&stage, ""));
+    let wide = [
+        ("no-peers", "{podSelector: {}, policyTypes: [Egress, Ingress], egress: [{}], ingress: [{}]}"),
+        ("any-v4", "{podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 0.0.0.0/0}}]}]}"),
+        ("any-v6", "{podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: '::/0'}}]}]}"),
+        (
+            "any-namespace",
+            "{podSelector: {}, policyTypes: [Egress, Ingress], egress: [{to: [{namespaceSelector: {}}]}], ingress: [{from: [{namespaceSelector: {}, podSelector: {}}]}]}",
+        ),
+        ("any-with-a-port", "{podSelector: {}, policyTypes: [Egress], egress: [{ports: [{port: 443}]}]}"),
+        (
+            "exists",
+            "{podSelector: {}, policyTypes: [Ingress], ingress: [{from: [{namespaceSelector: {matchExpressions: [{key: kubernetes.io/metadata.name, operator: Exists}]}}]}]}",
+        ),
+    ];
+    for (name, spec) in wide {
+        if !stage.mutates() {
+            let said = shop.rejects(policy(name, spec), "[domicile/network-");
+            assert!(
+                said.contains("10.20.0.0/16") || said.contains("domicile.dev/confined-for"),
+                "the refusal of {name} does not show what to write: {said}"
+            );
+            continue;
+        }
+        let made = shop.accepts(policy(name, spec));
+        assert!(
+            !made["spec"].to_string().contains("0.0.0.0/0") && !made["spec"].to_string().contains("\"::/0\""),
+            "{}",
+            made["spec"]
+        );
+        is_stopped(&stage, &web(&shop), FRANKFURT, 443);
+        is_stopped(&stage, &web(&shop), INTERNET, 443);
+        is_stopped(&stage, &web(&shop), &web(&free), 443);
+        is_stopped(&stage, &web(&free), &web(&shop), 443);
+        passes(&stage, &web(&shop), SHANGHAI, 443);
+    }
+}
+
+#[test]
+fn what_cannot_be_narrowed_exactly_is_refused() {
+    let shop = shared().governed("mainland");
+    let egress = |peer: &str| {
+        policy("wide", &format!("{{podSelector: {{}}, policyTypes: [Egress], egress: [{{to: [{peer}]}}]}}"))
+    };
+    for foreign in [
+        "{ipBlock: {cidr: 10.40.0.0/16}}",
+        "{ipBlock: {cidr: 10.0.0.0/8}}",
+        "{ipBlock: {cidr: 0.0.0.0/1}}, {ipBlock: {cidr: 128.0.0.0/1}}",
+        "{ipBlock: {cidr: 0.0.0.0/0, except: [198.51.100.0/24]}}",
+        "{ipBlock: {cidr: 198.51.100.7/32}}",
+        "{ipBlock: {cidr: '2001:db8::/32'}}",
+    ] {
+        let said = shop.rejects(egress(foreign), "[domicile/network-foreign]");
+        assert!(said.contains("10.20.0.0/16"), "the refusal does not say what is permitted: {said}");
+    }
+    shop.accepts(egress("{ipBlock: {cidr: 10.20.7.0/24}}, {podSelector: {}}").named("fine"));
+    shop.patch(&NETWORK_POLICY, "fine", "spec: {egress: [{to: [{ipBlock: {cidr: 198.51.100.0/24}}]}]}")
+        .refused("[domicile/network-foreign]");
+}
+
+#[test]
+fn a_tenants_zero_trust_is_not_widened() {
+    let stage = shared();
+    let shop = with_pod(&stage, "mainland");
+    shop.accepts(policy(
+        "only-one-subnet",
+        "{podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 10.20.1.0/24}}]}]}",
+    ));
+    shop.label("domicile.dev/permit", "None");
+    shop.loses(&NETWORK_POLICY, "domicile-permit");
+    passes(&stage, &web(&shop), "10.20.1.5", 443);
+    is_stopped(&stage, &web(&shop), "10.20.2.5", 443);
+    is_stopped(&stage, SHANGHAI, &web(&shop), 8080);
+    shop.label("domicile.dev/permit", "All");
+    passes(&stage, &web(&shop), "10.20.2.5", 443);
+}
+
+#[test]
+fn single_pods_may_refuse_the_permit() {
+    let stage = shared();
+    let shop = stage.governed("mainland");
+    shop.accepts(shop.pod("web").with("metadata: {labels: {domicile.dev/permit: None}}"));
+    shop.runs("web");
+    is_stopped(&stage, &web(&shop), SHANGHAI, 443);
+    is_stopped(&stage, SHANGHAI, &web(&shop), 443);
+}
+
+#[test]
+fn the_policies_of_domicile_are_in_nobody_elses_hands() {
+    let stage = shared();
+    let shop = stage.governed("mainland");
+    let refusal = "[domicile/own-network-policy]";
+    for user in [&stage.tenant, &stage.admin] {
+        for name in ["domicile-isolate", "domicile-permit"] {
+            user.delete(&NETWORK_POLICY, &shop.name, name).refused(refusal);
+            user.patch(
+                &NETWORK_POLICY,
+                &shop.name,
+                name,
+                &json!({"spec": {"podSelector": {"matchLabels": {"nobody": "here"}}}}),
+            )
+            .refused(refusal);
+            user.patch(
+                &NETWORK_POLICY,
+                &shop.name,
+                name,
+                &json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": null}}}),
+            )
+            .refused(refusal);
+        }
+        let deleted = user.kubectl(&format!("delete networkpolicies --all -n {}", shop.name));
+        deleted.refused(refusal);
+    }
+    shop.rejects(
+        policy("mine", "{podSelector: {}}").with("metadata: {labels: {app.kubernetes.io/managed-by: domicile}}"),
+        refusal,
+    );
+}
+
+#[test]
+fn a_residency_may_refuse_wide_policies() {
+    let stage = shared();
+    let _residency = stage.makes_residency("refusing", "{jurisdictions: [CN], network: {tenantPolicies: Refuse}}");
+    let shop = stage.governed("refusing");
+    let said = shop
+        .rejects(policy("wide", "{podSelector: {}, policyTypes: [Egress], egress: [{}]}"), "[domicile/network-any]");
+    assert!(said.contains("10.20.0.0/16"), "{said}");
+    shop.rejects(
+        policy("wide", "{podSelector: {}, policyTypes: [Ingress], ingress: [{from: [{namespaceSelector: {}}]}]}"),
+        "[domicile/network-namespace]",
+    );
+    shop.accepts(policy("own", "{podSelector: {}, policyTypes: [Ingress], ingress: [{from: [{podSelector: {}}]}]}"));
+}
+
+#[test]
+fn ingress_may_be_open_or_allowed() {
+    let stage = shared();
+    let gateway = with_pod(&stage, "");
+    let spec = format!(
+        "{{jurisdictions: [CN], network: {{ingress: {{allow: [{{name: gateway, namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {}}}}}, ports: [{{port: 8080}}]}}]}}}}}}",
+        gateway.name
+    );
+    let _allowing = stage.makes_residency("allowing-one", &spec);
+    let _open = stage.makes_residency("open-to-readers", "{jurisdictions: [CN], network: {ingress: {policy: Open}}}");
+    let (allowing, open) = (with_pod(&stage, "allowing-one"), with_pod(&stage, "open-to-readers"));
+    passes(&stage, &web(&gateway), &web(&allowing), 8080);
+    is_stopped(&stage, &web(&gateway), &web(&allowing), 9090);
+    is_stopped(&stage, INTERNET, &web(&allowing), 8080);
+    passes(&stage, INTERNET, &web(&open), 8080);
+    is_stopped(&stage, &web(&open), INTERNET, 443);
+}
+
+#[test]
+fn a_residency_may_leave_permits_to_the_tenants() {
+    let stage = shared();
+    let _residency = stage.makes_residency("zero-trust", "{jurisdictions: [CN], network: {permit: None}}");
+    let shop = with_pod(&stage, "zero-trust");
+    is_stopped(&stage, &web(&shop), SHANGHAI, 443);
+    shop.accepts(policy(
+        "one",
+        "{podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 10.20.5.0/24}}]}]}",
+    ));
+    passes(&stage, &web(&shop), SHANGHAI, 443);
+}

@@ -1,0 +1,59 @@
+//! The trusted labels of nodes: whoever could write them could put pods anywhere.
+
+use crate::support::prelude::*;
+
+const JURISDICTION: &str = "domicile.dev.node-restriction.kubernetes.io/jurisdiction";
+
+fn trusted() -> Value {
+    json!({"metadata": {"labels": {format!("{PIN}mainland"): "true", JURISDICTION: "CN"}}})
+}
+
+#[test]
+fn a_kubelet_cannot_set_them() {
+    let stage = shared();
+    let kubelet = stage.kubelet("frankfurt-a");
+    let path = NODE.path("", "frankfurt-a");
+    for path in [path.clone(), format!("{path}/status")] {
+        let reply = kubelet.patch_at(&path, Patch::Merge, &trusted());
+        assert!(!reply.ok(), "the kubelet labelled its node: {}", reply.object["metadata"]["labels"]);
+        assert!(
+            reply.message.contains("not allowed to modify labels") || reply.message.contains("[domicile/node-label]"),
+            "{}",
+            reply.message
+        );
+    }
+    // Nor by registering its node anew.
+    let again =
+        Manifest::from("{apiVersion: v1, kind: Node, metadata: {name: frankfurt-z}}").with(&trusted().to_string());
+    let reply = stage.kubelet("frankfurt-z").create(&again);
+    assert!(!reply.ok(), "a kubelet registered a node with trusted labels");
+    kubelet.patch_at(&path, Patch::Merge, &json!({"metadata": {"labels": {"example.com/rack": "7"}}})).expected();
+}
+
+#[test]
+fn nor_can_an_administrator() {
+    let stage = shared();
+    let path = NODE.path("", "hongkong-a");
+    for path in [path.clone(), format!("{path}/status")] {
+        let reply = stage.admin.patch_at(&path, Patch::Merge, &trusted());
+        if reply.ok() {
+            assert!(reply.object["metadata"]["labels"][JURISDICTION].is_null(), "{path} labelled the node");
+            continue;
+        }
+        let said = reply.refused("[domicile/node-label]");
+        assert!(said.contains(JURISDICTION), "{said}");
+    }
+    let taken = json!({"metadata": {"labels": {JURISDICTION: null}}});
+    stage.admin.patch(&NODE, "", "shanghai-a", &taken).refused("[domicile/node-label]");
+    let moved = json!({"metadata": {"labels": {JURISDICTION: "DE"}}});
+    stage.admin.patch(&NODE, "", "shanghai-a", &moved).refused("[domicile/node-label]");
+    let made = Manifest::from("{apiVersion: v1, kind: Node, metadata: {name: made-up}}").with(&trusted().to_string());
+    stage.admin.create(&made).refused("[domicile/node-label]");
+}
+
+#[test]
+fn other_labels_are_free() {
+    let stage = shared();
+    stage.admin.patch(&NODE, "", "shanghai-a", &json!({"metadata": {"labels": {"example.com/rack": "7"}}})).expected();
+    stage.admin.patch(&NODE, "", "shanghai-a", &json!({"metadata": {"labels": {"example.com/rack": null}}})).expected();
+}

@@ -1,0 +1,202 @@
+//! Storage: governed claims use classes that are proven to be in the country, and pods mount nothing past their claims.
+
+use crate::support::prelude::*;
+
+const HOME_ZONES: [&str; 3] = ["cn-beijing-h", "cn-shanghai-e", "cn-shanghai-f"];
+
+#[test]
+fn a_claim_in_which_nobody_names_a_class_gets_the_default() {
+    let stage = shared();
+    let shop = stage.governed("mainland");
+    if !stage.mutates() {
+        // The cluster's own default has been filled in; the refusal says what to write.
+        let said = shop.rejects(bare_claim("data"), "[domicile/storage-class]");
+        assert!(said.contains("mainland-ssd"), "{said}");
+        return;
+    }
+    assert_eq!(shop.accepts(bare_claim("data"))["spec"]["storageClassName"], "mainland-ssd");
+    let applied = stage.tenant.apply(&bare_claim("applied").in_namespace(&shop.name)).expected();
+    assert_eq!(applied["spec"]["storageClassName"], "mainland-ssd");
+    // Elsewhere the cluster's own default stays.
+    let free = stage.ungoverned();
+    assert_eq!(free.accepts(bare_claim("data"))["spec"]["storageClassName"], "standard");
+}
+
+#[test]
+fn classes_of_the_residency_pass_and_others_do_not() {
+    let shop = shared().governed("mainland");
+    let of = |class: &str| bare_claim("data").with(&format!("spec: {{storageClassName: '{class}'}}"));
+    for class in ["mainland-ssd", "mainland-hdd"] {
+        assert_eq!(shop.accepts(of(class).named(class))["spec"]["storageClassName"], class);
+    }
+    let said = shop.rejects(of("gp3"), "[domicile/storage-class] DataResidency mainland: ");
+    for words in ["gp3", "Leave storageClassName out", "mainland-ssd", "mainland-hdd"] {
+        assert!(said.contains(words), "the refusal does not say {words}: {said}");
+    }
+    for class in ["standard", "", "no-such-class"] {
+        shop.rejects(of(class), "[domicile/storage-class]");
+    }
+}
+
+#[test]
+fn volumes_lie_where_the_data_centers_are() {
+    let stage = shared();
+    let shop = stage.governed("mainland");
+    shop.accepts(shop.claim("data"));
+    shop.accepts(shop.pod("db").with(&mounting("data")));
+    shop.runs("db");
+    let claim = shop.get(&CLAIM, "data");
+    assert_eq!(claim["status"]["phase"], "Bound");
+    let volume = stage.admin.get(&VOLUME, "", claim["spec"]["volumeName"].as_str().unwrap());
+    let affinity = volume["spec"]["nodeAffinity"].to_string();
+    assert!(HOME_ZONES.iter().any(|zone| affinity.contains(&format!("\"{zone}\""))), "{affinity}");
+}
+
+#[test]
+fn other_ways_to_name_a_class_or_a_place_are_closed() {
+    let shop = shared().governed("mainland");
+    let data = || shop.claim("data");
+    shop.rejects(
+        data().with("metadata: {annotations: {volume.beta.kubernetes.io/storage-class: gp3}}"),
+        "[domicile/storage-class-annotation]",
+    );
+    shop.rejects(
+        data().with("metadata: {annotations: {volume.kubernetes.io/selected-node: frankfurt-a}}"),
+        "[domicile/selected-node]",
+    );
+    shop.rejects(data().with("spec: {volumeName: pv-of-somebody}"), "[domicile/adopt]");
+    shop.rejects(
+        bare_claim("data").with("spec: {storageClassName: '', volumeName: pv-of-somebody}"),
+        "[domicile/adopt]",
+    );
+    // Where the feature CrossNamespaceVolumeDataSource is off, the API server drops the field before anybody judges it.
+    let elsewhere = "spec: {dataSourceRef: {apiGroup: snapshot.storage.k8s.io, kind: VolumeSnapshot, name: s, namespace: elsewhere}}";
+    let reply = shop.asks(data().with(elsewhere));
+    assert!(
+        if reply.ok() {
+            reply.object["spec"]["dataSourceRef"].is_null()
+        } else {
+            reply.message.contains("[domicile/data-source]")
+        },
+        "{reply:?}"
+    );
+}
+
+#[test]
+fn a_claim_is_not_changed_into_a_foreign_one() {
+    let shop = shared().governed("mainland");
+    shop.accepts(shop.claim("data"));
+    let node = shop.patch(&CLAIM, "data", "metadata: {annotations: {volume.kubernetes.io/selected-node: frankfurt-a}}");
+    node.refused("[domicile/selected-node]");
+    shop.patch(&CLAIM, "data", "spec: {volumeName: pv-of-somebody}").refused("[domicile/adopt]");
+    shop.patch(&CLAIM, "data", "metadata: {labels: {app: db}}").expected();
+}
+
+#[test]
+fn the_verb_adopt_lets_a_volume_in() {
+    let stage = shared();
+    let shop = stage.governed("mainland");
+    let claim = bare_claim("data")
+        .with("spec: {storageClassName: mainland-ssd, volumeName: pv-of-the-platform}")
+        .in_namespace(&shop.name);
+    stage.platform_team().create(&claim).expected();
+}
+
+#[test]
+fn pods_mount_nothing_past_their_claims() {
+    let shop = shared().governed("mainland");
+    let with = |volume: &str| shop.pod("web").with(&format!("spec: {{volumes: [{{name: v, {volume}}}]}}"));
+    for volume in [
+        "nfs: {server: 198.51.100.7, path: /}",
+        "csi: {driver: s3.csi.example.com}",
+        "iscsi: {targetPortal: 198.51.100.7, iqn: 'iqn.2001-04.com.example:storage', lun: 0}",
+        "cephfs: {monitors: [198.51.100.7]}",
+    ] {
+        shop.rejects(with(volume), "[domicile/pod-volume]");
+    }
+    for (number, volume) in
+        ["emptyDir: {}", "configMap: {name: c, optional: true}", "secret: {secretName: s, optional: true}"]
+            .into_iter()
+            .enumerate()
+    {
+        shop.accepts(with(volume).named(&format!("fine-{number}")));
+    }
+    let template = |class: &str| {
+        format!(
+            "ephemeral: {{volumeClaimTemplate: {{spec: {{{class}accessModes: [ReadWriteOnce], resources: {{requests: {{storage: 1Gi}}}}}}}}}}"
+        )
+    };
+    shop.rejects(with(&template("storageClassName: gp3, ")), "[domicile/ephemeral-volume]");
+    shop.accepts(with(&template("storageClassName: mainland-hdd, ")).named("ephemeral"));
+    shop.runs("ephemeral");
+}
+
+#[test]
+fn classes_are_made_with_the_zones_of_the_data_centers() {
+    let class = shared().admin.get(&STORAGE_CLASS, "", "mainland-hdd");
+    assert_eq!(class["provisioner"], "diskplugin.csi.alibabacloud.com");
+    assert_eq!(class["parameters"]["type"], "cloud_efficiency");
+    assert_eq!(class["reclaimPolicy"], "Delete");
+    let expression = &class["allowedTopologies"][0]["matchLabelExpressions"][0];
+    assert_eq!(expression["key"], "topology.diskplugin.csi.alibabacloud.com/zone");
+    let zones = expression["values"].to_string();
+    assert!(
+        HOME_ZONES.iter().all(|zone| zones.contains(zone)) && !zones.contains("hongkong") && !zones.contains("eu-"),
+        "{zones}"
+    );
+}
+
+#[test]
+fn nobody_else_writes_the_classes_of_a_residency() {
+    let stage = shared();
+    let admin = &stage.admin;
+    let refusal = "[domicile/own-storage-class]";
+    admin.delete(&STORAGE_CLASS, "", "mainland-ssd").refused(refusal);
+    admin.patch(&STORAGE_CLASS, "", "mainland-ssd", &json!({"allowedTopologies": null})).refused(refusal);
+    admin
+        .patch(
+            &STORAGE_CLASS,
+            "",
+            "mainland-ssd",
+            &json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": null}}}),
+        )
+        .refused(refusal);
+    admin
+        .patch(
+            &STORAGE_CLASS,
+            "",
+            "gp3",
+            &json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "domicile"}}}),
+        )
+        .refused(refusal);
+}
+
+#[test]
+fn classes_of_others_are_admitted_while_their_content_proves_it() {
+    let stage = shared();
+    let class = |name: &str, zone: &str| {
+        Manifest::from(format!(
+            "{{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {{name: {name}}}, provisioner: diskplugin.csi.alibabacloud.com, parameters: {{type: cloud_essd}}, volumeBindingMode: WaitForFirstConsumer, \
+             allowedTopologies: [{{matchLabelExpressions: [{{key: topology.diskplugin.csi.alibabacloud.com/zone, values: [{zone}]}}]}}]}}"
+        ))
+    };
+    let home = stage.makes(class("team-at-home", "cn-beijing-h"));
+    let _away = stage.makes(class("team-away", "eu-central-1a"));
+    let _residency = stage.makes_residency(
+        "others-classes",
+        "{jurisdictions: [CN], storage: {allowedClasses: [team-at-home, team-away, gp3]}}",
+    );
+    let shop = stage.governed("others-classes");
+    assert_eq!(shop.annotation("domicile.dev/storage-classes"), "team-at-home");
+    let of = |name: &str| bare_claim(name).with(&format!("spec: {{storageClassName: {name}}}"));
+    shop.accepts(of("team-at-home"));
+    shop.rejects(of("team-away"), "[domicile/storage-class]");
+    shop.rejects(of("gp3"), "[domicile/storage-class]");
+    // The name stays, the content turns.
+    home.becomes("allowedTopologies: [{matchLabelExpressions: [{key: topology.diskplugin.csi.alibabacloud.com/zone, values: [cn-beijing-h, cn-hongkong-b]}]}]");
+    eventually("the class is no longer admitted", SOON, || {
+        let classes = shop.annotation("domicile.dev/storage-classes");
+        when(classes == "-", || classes)
+    });
+    shop.rejects(of("team-at-home").named("late"), "[domicile/storage-class]");
+}

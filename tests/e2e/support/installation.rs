@@ -1,0 +1,231 @@
+//! A cluster in which Domicile is installed as a platform team installs it: chart by Helm, resources by kubectl, and the
+//! operator outside, with the rights of the chart's ServiceAccount.
+//!
+//! Two of them at most: one that all tests share, each in namespaces of its own, and one for the tests that disturb
+//! everybody (they stop components, or count what is written while nobody does anything). Those take turns.
+
+use std::{
+    ops::Deref,
+    process::Command,
+    sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use super::{
+    cluster::Cluster,
+    kinds::DATA_RESIDENCY,
+    manifest::{Manifest, documents},
+    operator::Operator,
+    process::{repository, scratch, succeed},
+    user::User,
+    wait::{SOON, eventually, when},
+};
+
+const NODES: &str = include_str!("../fixtures/nodes.yaml");
+const SURROUNDINGS: &str = include_str!("../fixtures/surroundings.yaml");
+const DATA_CENTERS: &str = include_str!("../fixtures/data-centers.yaml");
+const MAINLAND: &str = include_str!("../fixtures/mainland.yaml");
+
+/// A cluster with Domicile in it.
+pub struct Installation {
+    pub cluster: Cluster,
+    pub operator: Operator,
+    pub admin: User,
+    /// May do everything in every namespace, and with namespaces, that RBAC can give without Domicile's own verbs.
+    pub tenant: User,
+    mutates: bool,
+}
+
+/// The right to use an installation, until it is dropped.
+pub struct Turn {
+    installation: &'static Installation,
+    _lock: Lock,
+}
+
+#[expect(dead_code, reason = "held, not read")]
+enum Lock {
+    Shared(RwLockReadGuard<'static, ()>),
+    Alone(RwLockWriteGuard<'static, ()>),
+}
+
+type Start = OnceLock<Result<Installation, String>>;
+static SHARED: Start = OnceLock::new();
+static DISTURBED: Start = OnceLock::new();
+static TURNS_OF_SHARED: RwLock<()> = RwLock::new(());
+static TURNS_OF_DISTURBED: RwLock<()> = RwLock::new(());
+
+/// The installation that tests share.
+#[track_caller]
+pub fn shared() -> Turn {
+    let lock = Lock::Shared(TURNS_OF_SHARED.read().unwrap_or_else(PoisonError::into_inner));
+    Turn { installation: started(SHARED.get_or_init(|| Installation::start("shared", false))), _lock: lock }
+}
+
+/// An installation that nobody else uses meanwhile, with the operator running.
+#[track_caller]
+pub fn alone() -> Turn {
+    let external = std::env::var_os("DOMICILE_TEST_KUBECONFIG").is_some_and(|path| !path.is_empty());
+    let (turns, start) = if external { (&TURNS_OF_SHARED, &SHARED) } else { (&TURNS_OF_DISTURBED, &DISTURBED) };
+    let lock = Lock::Alone(turns.write().unwrap_or_else(PoisonError::into_inner));
+    let installation = started(start.get_or_init(|| Installation::start("disturbed", true)));
+    installation.operator.revive();
+    Turn { installation, _lock: lock }
+}
+
+#[track_caller]
+fn started(outcome: &'static Result<Installation, String>) -> &'static Installation {
+    outcome.as_ref().unwrap_or_else(|error| panic!("there is no cluster to test on: {error}"))
+}
+
+impl Installation {
+    fn start(name: &str, audit: bool) -> Result<Self, String> {
+        let cluster = match Cluster::of_the_environment()? {
+            Some(cluster) => cluster,
+            None => Cluster::start(name, NODES, audit)?,
+        };
+        let admin = User::administrator(&cluster.kubeconfig, cluster.tools)?;
+        let tenant = User::impersonated(&cluster.kubeconfig, cluster.tools, "tenant", &["e2e:tenants"])?;
+        install_chart(&cluster)?;
+        for yaml in [SURROUNDINGS, DATA_CENTERS, MAINLAND] {
+            apply(&admin, yaml)?;
+        }
+        let token = admin.kubectl("create token domicile -n domicile-system --duration=24h");
+        if !token.ok() {
+            return Err(format!("no token for the operator: {token:?}"));
+        }
+        let operator = Operator::new(name, &cluster.kubeconfig, token.out.trim())?;
+        operator.start()?;
+        let served = admin.get_at("/apis/admissionregistration.k8s.io/v1").object;
+        let mutates = served["resources"]
+            .as_array()
+            .is_some_and(|list| list.iter().any(|kind| kind["name"] == "mutatingadmissionpolicies"));
+        let installation = Self { cluster, operator, admin, tenant, mutates };
+        installation.await_ready("mainland")?;
+        Ok(installation)
+    }
+
+    fn await_ready(&self, residency: &str) -> Result<(), String> {
+        let path = DATA_RESIDENCY.path("", residency);
+        let end = std::time::Instant::now() + SOON * 2;
+        loop {
+            let seen = self.admin.get_at(&path).object;
+            if condition(&seen, "Ready") == "True" {
+                return Ok(());
+            }
+            if std::time::Instant::now() > end {
+                return Err(format!(
+                    "DataResidency {residency} does not get Ready: {}\n{}",
+                    seen["status"],
+                    self.operator.last_words(40)
+                ));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Whether this API server has mutating admission policies (1.36 and later).
+    pub fn mutates(&self) -> bool {
+        self.mutates
+    }
+
+    /// Somebody with a name and groups.
+    pub fn user(&self, name: &str, groups: &[&str]) -> User {
+        User::impersonated(&self.cluster.kubeconfig, self.cluster.tools, name, groups).unwrap()
+    }
+
+    /// Somebody who may release namespaces from residencies, and change residencies and data centers.
+    pub fn platform_team(&self) -> User {
+        self.user("platform", &["e2e:platform", "e2e:tenants"])
+    }
+
+    /// The kubelet of a node.
+    pub fn kubelet(&self, node: &str) -> User {
+        self.user(&format!("system:node:{node}"), &["system:nodes"])
+    }
+
+    /// A ServiceAccount.
+    pub fn service_account(&self, namespace: &str, name: &str) -> User {
+        let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
+        let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+        self.user(&format!("system:serviceaccount:{namespace}:{name}"), &groups)
+    }
+
+    /// Waits until a condition of a residency has a status, for its newest generation; returns the residency.
+    #[track_caller]
+    pub fn becomes(&self, residency: &str, condition_type: &str, status: &str) -> Value {
+        eventually(&format!("DataResidency {residency} is {condition_type}={status}"), SOON, || {
+            let seen = self.admin.get(&DATA_RESIDENCY, "", residency);
+            let current = seen["status"]["observedGeneration"] == seen["metadata"]["generation"];
+            when(current && condition(&seen, condition_type) == status, || seen["status"].to_string())?;
+            Ok(seen)
+        })
+    }
+
+    /// Whether the judge lets a packet pass. `from` and `to` are `namespace/pod` or an address.
+    #[track_caller]
+    pub fn passes(&self, from: &str, to: &str, port: u16) -> bool {
+        let mut command = Command::new(self.cluster.tools.join("packet"));
+        command.arg(format!("--kubeconfig={}", self.cluster.kubeconfig.display()));
+        command.args([format!("--from={from}"), format!("--to={to}"), format!("--port={port}")]);
+        let output = super::process::run(&mut command).unwrap();
+        match output.status.code() {
+            Some(0) => true,
+            Some(1) => false,
+            _ => panic!("packet from {from} to {to}:{port}: {}", String::from_utf8_lossy(&output.stderr)),
+        }
+    }
+}
+
+impl Deref for Turn {
+    type Target = Installation;
+
+    fn deref(&self) -> &Installation {
+        self.installation
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.installation.operator.last_words(40));
+        }
+    }
+}
+
+/// A residency with a spec in YAML.
+pub fn residency(name: &str, spec: &str) -> Manifest {
+    let mut manifest =
+        Manifest::from("{apiVersion: domicile.dev/v1alpha1, kind: DataResidency, metadata: {}}").named(name);
+    manifest.0["spec"] = super::manifest::parse(spec);
+    manifest
+}
+
+/// The status of a condition, or `-`.
+pub fn condition(object: &Value, condition_type: &str) -> String {
+    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let found = conditions.iter().find(|condition| condition["type"] == condition_type);
+    found.and_then(|condition| condition["status"].as_str()).unwrap_or("-").to_owned()
+}
+
+fn install_chart(cluster: &Cluster) -> Result<(), String> {
+    let mut helm = Command::new(cluster.tools.join("helm"));
+    helm.args(["upgrade", "--install", "domicile"]).arg(repository().join("charts/domicile"));
+    helm.args(["--namespace", "domicile-system", "--create-namespace", "--set", "replicas=0"]);
+    helm.env("KUBECONFIG", &cluster.kubeconfig);
+    for kind in ["CACHE", "CONFIG", "DATA"] {
+        helm.env(format!("HELM_{kind}_HOME"), scratch().join("helm"));
+    }
+    succeed(&mut helm).map(drop)
+}
+
+fn apply(admin: &User, yaml: &str) -> Result<(), String> {
+    for manifest in documents(yaml) {
+        let reply = admin.apply(&manifest);
+        if !reply.ok() {
+            return Err(format!("{}: {} {}", reply.asked, reply.code, reply.message));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! What the tests stand on: a cluster, an installation of Domicile in it, users, and words for what they do.
+
+pub mod cluster;
+pub mod installation;
+pub mod kinds;
+pub mod kubectl;
+pub mod made;
+pub mod manifest;
+pub mod namespace;
+pub mod operator;
+pub mod process;
+pub mod reply;
+pub mod tools;
+pub mod user;
+pub mod wait;
+pub mod workloads;
+
+/// What a test module needs.
+pub mod prelude {
+    pub use super::kinds::*;
+    pub use super::{
+        installation::{Turn, alone, condition, residency, shared},
+        made::{Made, data_center},
+        manifest::{Manifest, parse},
+        namespace::{Namespace, PIN, bare_pod, fresh_name},
+        operator::OPERATOR,
+        reply::{Reply, rule},
+        user::{Patch, User},
+        wait::{LATER, SOON, eventually, never, when},
+        workloads::{bare_claim, mounting},
+    };
+    pub use serde_json::{Value, json};
+    pub use std::time::{Duration, Instant};
+}

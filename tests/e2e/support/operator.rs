@@ -1,0 +1,92 @@
+//! The operator under test: the real binary, with the rights of the chart's own ServiceAccount and no others.
+
+use std::{
+    fs::{File, OpenOptions},
+    path::PathBuf,
+    process::{Child, Stdio},
+    sync::{Mutex, PoisonError},
+};
+
+use super::process::{scratch, spawn};
+
+/// User name of the operator's ServiceAccount.
+pub const OPERATOR: &str = "system:serviceaccount:domicile-system:domicile";
+
+/// The operator's process, which may be killed and started again.
+pub struct Operator {
+    kubeconfig: PathBuf,
+    log: PathBuf,
+    child: Mutex<Option<Child>>,
+}
+
+impl Operator {
+    /// An operator that is not started yet. `token` is its ServiceAccount's.
+    pub fn new(name: &str, administrators: &std::path::Path, token: &str) -> Result<Self, String> {
+        let kubeconfig = scratch().join(format!("{name}-operator.kubeconfig"));
+        let text = std::fs::read_to_string(administrators).map_err(|error| error.to_string())?;
+        std::fs::write(&kubeconfig, with_token(&text, token)?).map_err(|error| error.to_string())?;
+        Ok(Self { kubeconfig, log: scratch().join(format!("{name}-operator.log")), child: Mutex::new(None) })
+    }
+
+    /// Starts it; its log goes on in the same file.
+    pub fn start(&self) -> Result<(), String> {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(child.is_none(), "the operator runs already");
+        let log = OpenOptions::new().create(true).append(true).open(&self.log).map_err(|error| error.to_string())?;
+        let errors = File::try_clone(&log).map_err(|error| error.to_string())?;
+        let started = spawn(std::path::Path::new(env!("CARGO_BIN_EXE_domicile")), |command| {
+            command
+                .args(["controller", "--listen", "127.0.0.1:0"])
+                .env("KUBECONFIG", &self.kubeconfig)
+                .stdin(Stdio::null())
+                .stdout(log)
+                .stderr(errors);
+        })?;
+        *child = Some(started);
+        Ok(())
+    }
+
+    /// Ends it as `kill -9` does.
+    pub fn kill(&self) {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = child.take().expect("the operator runs");
+        running.kill().expect("kill");
+        running.wait().expect("wait");
+    }
+
+    /// Starts it where it does not run.
+    pub fn revive(&self) {
+        if self.ended().is_some() {
+            *self.child.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        let runs = self.child.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        if !runs {
+            self.start().unwrap();
+        }
+    }
+
+    /// How it ended, if it ended by itself.
+    pub fn ended(&self) -> Option<String> {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        child.as_mut()?.try_wait().ok()?.map(|status| status.to_string())
+    }
+
+    /// The last lines of its log.
+    pub fn last_words(&self, lines: usize) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let all: Vec<&str> = text.lines().collect();
+        let shown = all[all.len().saturating_sub(lines)..].join("\n");
+        let state = self.ended().map_or_else(String::new, |how| format!("the operator ENDED: {how}\n"));
+        format!("{state}last of {} lines in {}:\n{shown}", all.len(), self.log.display())
+    }
+}
+
+/// A kubeconfig for the same server with a token in place of the administrator's identity.
+fn with_token(kubeconfig: &str, token: &str) -> Result<String, String> {
+    let mut config: serde_json::Value = serde_saphyr::from_str(kubeconfig).map_err(|error| error.to_string())?;
+    let users = config["users"].as_array_mut().ok_or("the kubeconfig has no users")?;
+    for user in users {
+        user["user"] = serde_json::json!({"token": token});
+    }
+    Ok(config.to_string())
+}

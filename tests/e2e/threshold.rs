@@ -1,0 +1,79 @@
+//! The threshold: nothing that a rule judges starts in a namespace that names a residency and is not confined for it.
+
+use crate::support::prelude::*;
+
+/// One of every kind that a rule judges, harmless in itself.
+fn judged() -> Vec<Manifest> {
+    [
+        "{apiVersion: v1, kind: Pod, metadata: {name: pod}, spec: {containers: [{name: c, image: i}]}}",
+        "{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: claim}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}",
+        "{apiVersion: v1, kind: Service, metadata: {name: service}, spec: {ports: [{port: 80}]}}",
+        "{apiVersion: v1, kind: Endpoints, metadata: {name: endpoints}, subsets: []}",
+        "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: slice}, addressType: IPv4, endpoints: []}",
+        "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: policy}, spec: {podSelector: {}}}",
+        "{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: ingress}, spec: {defaultBackend: {service: {name: web, port: {number: 80}}}}}",
+        "{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: agent}, spec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: i}]}}}}",
+    ]
+    .map(Manifest::from)
+    .into()
+}
+
+/// Whether an answer says that nothing starts in the namespace: it is not confined, or refused until that is mended.
+pub fn closed(reply: &Reply) -> bool {
+    !reply.ok() && ["[domicile/not-confined]", "[domicile/refused]"].iter().any(|rule| reply.message.contains(rule))
+}
+
+#[test]
+fn a_namespace_that_names_what_does_not_exist_stays_closed() {
+    let stage = shared();
+    let name = "not-yet-there";
+    let shop = stage.namespace(&format!("{{domicile.dev/residency: {name}}}"));
+    for manifest in judged() {
+        let rules = "[domicile/not-confined]|[domicile/refused]|[domicile/route]";
+        let said = stage.tenant.create(&manifest.in_namespace(&shop.name)).refused(rules);
+        let remedy = ["Try again", "there is no DataResidency not-yet-there; create it", "[domicile/route]"];
+        assert!(
+            said.contains("DataResidency not-yet-there") && remedy.iter().any(|words| said.contains(words)),
+            "{said}"
+        );
+    }
+    // What only describes pods may be there before they are.
+    shop.accepts(shop.deployment("web", 1));
+    shop.accepts("{apiVersion: v1, kind: ConfigMap, metadata: {name: settings}}");
+    shop.tells(&["ReplicaSet", "FailedCreate", "[domicile/"]);
+    assert!(shop.list(&POD).is_empty());
+
+    let _residency = stage.makes(residency(name, "{jurisdictions: [CN]}"));
+    shop.is_confined();
+    shop.accepts(shop.pod("web"));
+}
+
+#[test]
+fn a_relabelled_namespace_is_closed_until_it_is_confined_anew() {
+    let stage = shared();
+    let shop = stage.governed("mainland");
+    shop.label("domicile.dev/residency", "mainland_nobody-made-this");
+    eventually("the namespace is closed", SOON, || {
+        let reply = stage.tenant.try_create(&shop.pod("web").in_namespace(&shop.name));
+        when(closed(&reply), || format!("{} {}", reply.code, reply.message))
+    });
+    // The typo is mended without anyone's leave, since the namespace was never confined for it.
+    shop.label("domicile.dev/residency", "mainland");
+    shop.is_confined();
+    shop.accepts(shop.pod("web"));
+}
+
+#[test]
+fn what_runs_may_end_in_a_closed_namespace() {
+    let stage = shared();
+    let shop = stage.governed("mainland");
+    shop.accepts(shop.pod("web").with("metadata: {finalizers: [example.com/hold]}"));
+    shop.runs("web");
+    shop.label("domicile.dev/residency", "mainland_nobody-made-this");
+    shop.delete(&POD, "web").expected();
+    eventually("the finalizer may go", SOON, || {
+        let reply = shop.patch(&POD, "web", "metadata: {finalizers: null}");
+        when(reply.ok() || reply.code == 404, || reply.message.clone())
+    });
+    shop.loses(&POD, "web");
+}
