@@ -30,7 +30,8 @@ raise_cluster() {
     fi
     quietly "the fleet" kubectl wait --for=condition=Ready --timeout=60s node/{shanghai,beijing,frankfurt}-{a,b} node/hongkong-a
     quietly "Hong Kong's region" kubectl label node hongkong-a topology.kubernetes.io/region=cn-hongkong --overwrite
-    quietly "the surroundings" kubectl apply -f examples/demo/surroundings.yaml
+    # Its pod waits for the ServiceAccount that a new namespace is given.
+    await 30 "the surroundings" kubectl apply -f examples/demo/surroundings.yaml
 }
 
 start_cluster() {
@@ -86,11 +87,11 @@ start_operator() {
     KUBECONFIG=$work/operator.kubeconfig setsid ${dies[@]+"${dies[@]}"} domicile controller --listen 127.0.0.1:0 \
         >>"$work/operator.log" 2>&1 </dev/null &
     operator_pid=$!
+    disown # the shell need not say how it ended
 }
 
-kill_operator() {
-    kill -9 "$operator_pid"
-    wait "$operator_pid" 2>/dev/null || true
+operator_is_gone() {
+    await 10 "the operator still runs" eval "! kill -0 $operator_pid"
     operator_pid=''
 }
 

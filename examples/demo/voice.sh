@@ -1,7 +1,7 @@
 # How the demo speaks. A chapter has a heading, a sentence says what is done and why, and a command is shown as it is run,
 # with its own output. A command that ends otherwise than it must ends the demo.
 
-width=116
+prose=112 wide=118
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
     bold=$'\e[1m' command_colour=$'\e[36m' refusal_colour=$'\e[31m' plain=$'\e[0m'
 else
@@ -18,7 +18,7 @@ chapter() {
 }
 
 # say SENTENCE…: prose, wrapped.
-say() { printf '\n%s\n' "$*" | fold -s -w $width | sed 's/ *$//'; }
+say() { printf '\n%s\n' "$*" | fold -s -w $prose | sed 's/ *$//'; }
 
 # fail WHAT: ends the demo. stage.sh tells where the logs are.
 fail() {
@@ -29,12 +29,15 @@ fail() {
 # show COMMAND: prints the line as one would type it, runs it, and prints what it says. Sets code and output.
 show() {
     local line colour=$plain
-    printf '\n  %s$ %s%s\n' "$command_colour" "${1//$'\n'/$'\n    '}" "$plain"
+    printf '\n  %s$ %s%s\n' "$command_colour" "${1//$'\n'/$'\n  '}" "$plain"
     code=0
     output=$(eval "$1" 2>&1) || code=$?
     [ $code = 0 ] || colour=$refusal_colour
+    # Helm tells at length that charts/domicile/crds is a link.
+    [[ $output != level=INFO*'symbolic link'* ]] || output=${output#*$'\n'}
+    [ -n "$output" ] || return 0
     # Tables are as wide as they are made here; sentences of the API server are longer.
-    fold -s -w $width <<<"$output" | while IFS= read -r line; do printf '  %s%s%s\n' "$colour" "${line%"${line##*[! ]}"}" "$plain"; done
+    fold -s -w $wide <<<"$output" | while IFS= read -r line; do printf '  %s%s%s\n' "$colour" "${line%"${line##*[! ]}"}" "$plain"; done
 }
 
 # run COMMAND: it must succeed.

@@ -319,12 +319,7 @@ fn tellings(world: &World, work: &Work, written: &Written) -> Vec<Telling> {
             tellings.push(Telling::normal(subject, "Confined", "Confine", note));
         }
         Some(Meaning::Released) => {
-            tellings.push(Telling::normal(
-                subject,
-                "Released",
-                "Release",
-                "no DataResidency holds here any more",
-            ));
+            tellings.push(Telling::normal(subject, "Released", "Release", "no DataResidency holds here any more"));
         }
         Some(Meaning::Unresolved) => {
             let note = "the label domicile.dev/residency names what does not exist; nothing may start here".to_owned();

@@ -223,7 +223,7 @@ fn resolve_one(
     }
     let mut admitted: BTreeSet<String> = classes
         .iter()
-        .filter(|wanted| living.get(&wanted.name).is_some_and(|live| wanted.is(live)))
+        .filter(|wanted| living.get(&wanted.name).is_some_and(|live| wanted.covers(live)))
         .map(|wanted| wanted.name.clone())
         .collect();
     for class in &spec.storage.allowed_classes {

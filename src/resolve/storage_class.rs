@@ -94,6 +94,15 @@ impl WantedClass {
             && live.allow_volume_expansion == self.allow_volume_expansion
     }
 
+    /// Whether every volume of `live` lies where this class's would: so is a class that is about to be widened.
+    #[must_use]
+    pub fn covers(&self, live: &Class) -> bool {
+        let inside = |term: &BTreeMap<String, Vec<String>>| {
+            term.get(&self.topology_key).is_some_and(|zones| zones.iter().all(|zone| self.zones.contains(zone)))
+        };
+        self.is_but_for_the_mutable(live) && !live.topologies.is_empty() && live.topologies.iter().all(inside)
+    }
+
     /// The same, leaving out what Kubernetes lets be changed in place.
     #[must_use]
     pub fn is_but_for_the_mutable(&self, live: &Class) -> bool {
@@ -196,5 +205,15 @@ mod tests {
                 .contains("cn-hongkong-b")
         );
         assert!(proven(&class(&[(KEY, &["cn-shanghai-e"]), ("other", &["x"])]), &zones()).is_err());
+    }
+
+    #[test]
+    fn a_class_stays_admitted_while_it_is_widened_and_not_while_it_is_narrowed() {
+        let of =
+            |zones: &BTreeSet<String>| WantedClass::resolve("mainland", &spec(serde_json::json!({})), zones).unwrap();
+        let live = |wanted: &WantedClass| Class::from(crate::compile::storage::class(wanted));
+        let (wide, narrow) = (of(&zones()), of(&["cn-shanghai-e".to_owned()].into()));
+        assert!(wide.covers(&live(&narrow)));
+        assert!(!narrow.covers(&live(&wide)));
     }
 }

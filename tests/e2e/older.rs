@@ -105,27 +105,34 @@ fn pods_that_are_made_while_the_mode_becomes_stricter_stay_in_the_country_or_wai
 }
 
 #[test]
-fn a_wide_policy_from_before_is_narrowed_or_told() {
+fn a_wide_policy_from_before_is_narrowed_or_keeps_the_namespace_closed() {
     let stage = shared();
+    let _residency = stage.makes_residency("with-wide-policies", "{jurisdictions: [CN]}");
     let mut shop = stage.ungoverned();
     shop.accepts(bare_pod("web").with("spec: {nodeSelector: {kubernetes.io/hostname: shanghai-a}}"));
     shop.runs("web");
     shop.accepts(WIDE);
-    assert!(stage.passes(&format!("{}/web", shop.name), "198.51.100.7", 443));
-    shop.joins("mainland");
+    let web = format!("{}/web", shop.name);
+    assert!(stage.passes(&web, "198.51.100.7", 443));
     if stage.mutates() {
+        shop.joins("with-wide-policies");
         let spec = shop.get(&NETWORK_POLICY, "wide")["spec"].clone();
         assert!(spec.to_string().contains("10.20.0.0/16"), "{spec}");
-        assert!(
-            !stage.passes(&format!("{}/web", shop.name), "198.51.100.7", 443),
-            "an older policy still opens the internet"
-        );
-        assert!(stage.passes(&format!("{}/web", shop.name), "10.20.5.5", 443));
+        assert!(!stage.passes(&web, "198.51.100.7", 443), "an older policy still opens the internet");
+        assert!(stage.passes(&web, "10.20.5.5", 443));
     } else {
-        eventually("the wide policy is a finding", SOON, || {
-            let status = stage.admin.get(&DATA_RESIDENCY, "", "mainland")["status"].clone();
-            when(status["findings"]["items"].to_string().contains(&shop.name), || status.to_string())
+        shop.label("domicile.dev/residency", "with-wide-policies");
+        eventually("the namespace says what keeps it closed", SOON, || {
+            let because = shop.annotation("domicile.dev/refused-because");
+            when(because.contains("NetworkPolicy wide"), || because)
         });
+        let pinned = bare_pod("late").with(&format!("spec: {{nodeSelector: {{{PIN}with-wide-policies: 'true'}}}}"));
+        let said = shop.rejects(pinned, "[domicile/refused]");
+        assert!(said.contains("NetworkPolicy wide"), "{said}");
+        stage.becomes("with-wide-policies", "Ready", "False");
+        let narrow = "spec: {egress: [{to: [{ipBlock: {cidr: 10.20.0.0/16}}]}]}";
+        shop.patch(&NETWORK_POLICY, "wide", narrow).expected();
+        shop.is_confined();
     }
     // A namespace that comes with policies of its own keeps its zero trust.
     assert_eq!(shop.annotation("domicile.dev/permitting"), "None");

@@ -2,10 +2,9 @@
 
 use crate::support::prelude::*;
 
-/// One of every kind that a rule judges, harmless in itself.
+/// One of every kind that a rule judges, harmless in itself, beside pods.
 fn judged() -> Vec<Manifest> {
     [
-        "{apiVersion: v1, kind: Pod, metadata: {name: pod}, spec: {containers: [{name: c, image: i}]}}",
         "{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: claim}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}",
         "{apiVersion: v1, kind: Service, metadata: {name: service}, spec: {ports: [{port: 80}]}}",
         "{apiVersion: v1, kind: Endpoints, metadata: {name: endpoints}, subsets: []}",
@@ -28,7 +27,7 @@ fn a_namespace_that_names_what_does_not_exist_stays_closed() {
     let stage = shared();
     let name = "not-yet-there";
     let shop = stage.namespace(&format!("{{domicile.dev/residency: {name}}}"));
-    for manifest in judged() {
+    for manifest in judged().into_iter().chain([shop.pod("web")]) {
         let rules = "[domicile/not-confined]|[domicile/refused]|[domicile/route]";
         let said = stage.tenant.create(&manifest.in_namespace(&shop.name)).refused(rules);
         let remedy = ["Try again", "there is no DataResidency not-yet-there; create it", "[domicile/route]"];
@@ -53,13 +52,19 @@ fn a_relabelled_namespace_is_closed_until_it_is_confined_anew() {
     let stage = shared();
     let shop = stage.governed("mainland");
     shop.label("domicile.dev/residency", "mainland_nobody-made-this");
+    let pins =
+        json!({"spec": {"nodeSelector": {format!("{PIN}mainland"): "true", format!("{PIN}nobody-made-this"): "true"}}});
+    let pod = bare_pod("web").with(&pins.to_string()).in_namespace(&shop.name);
     eventually("the namespace is closed", SOON, || {
-        let reply = stage.tenant.try_create(&shop.pod("web").in_namespace(&shop.name));
+        let reply = stage.tenant.try_create(&pod);
         when(closed(&reply), || format!("{} {}", reply.code, reply.message))
     });
     // The typo is mended without anyone's leave, since the namespace was never confined for it.
     shop.label("domicile.dev/residency", "mainland");
-    shop.is_confined();
+    eventually("the namespace is open again", SOON, || {
+        let because = shop.annotation("domicile.dev/refused-because");
+        when(because == "-", || because)
+    });
     shop.accepts(shop.pod("web"));
 }
 

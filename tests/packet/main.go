@@ -12,6 +12,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -43,6 +44,9 @@ func main() {
 }
 
 func run(kubeconfig string, from, to, ports list) (code int, err error) {
+	if kubeconfig == "" {
+		return 2, errors.New("no kubeconfig: give --kubeconfig or set KUBECONFIG")
+	}
 	questions, err := questions(from, to, ports)
 	if err != nil {
 		return 2, err
