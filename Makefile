@@ -15,15 +15,15 @@ lint:
 	cargo clippy --all-targets --locked -- --deny warnings
 
 unit:
-	cargo test --locked --lib --bins
-	cd tests/cluster && GOTOOLCHAIN=local GOFLAGS=-mod=mod go vet ./internal/... 
+	cargo test --locked --lib --bins --test house
+	cd tests/cluster && CGO_ENABLED=0 GOTOOLCHAIN=local go test -trimpath ./internal/...
 
 e2e:
 	tests/e2e/run
 
 # Measures; prints ratios of one run. Apart from the tests: a timing is never a test.
 bench:
-	@tests/bench/run
+	@tests/cluster/build >/dev/null && cargo bench --locked --bench domicile
 
 # Writes crds/ from the code.
 crds:

@@ -1,7 +1,7 @@
 # What the demo stands on: it builds what is missing, starts a control plane and the operator, and takes all of it away at
 # the end. It ends only what it started.
 
-work='' cluster_pid='' operator_pid='' installed='' started=$SECONDS
+work='' cluster_pid='' operator_pid='' borrowed='' started=$SECONDS
 
 # build: the programs on PATH. Everything is cached, so only the first time takes long.
 build() {
@@ -58,12 +58,13 @@ borrow_cluster() {
         fail "the story needs the nodes of examples/demo/nodes.yaml: testcluster up --nodes FILE brings them, and DOMICILE_TEST_NODES=FILE lets the demo add more."
     helm status domicile -n domicile-system >/dev/null 2>&1 &&
         fail "Domicile is installed in this cluster already, and the demo would take it away at the end."
-    installed=yes
+    borrowed=yes
 }
 
 # add_nodes FILE: lets more machines join, where the fleet is ours.
 add_nodes() {
     [ -n "$nodes" ] || return 1
+    cp "$nodes" "$work/nodes.before"
     cat "$nodes" "$1" >"$nodes.new"
     mv "$nodes.new" "$nodes"
 }
@@ -95,7 +96,7 @@ operator_is_gone() {
     operator_pid=''
 }
 
-# strike: what is left when the demo ends, however it ends.
+# strike: what is done when the demo ends, however it ends.
 strike() {
     local code=$?
     trap - EXIT
@@ -105,7 +106,8 @@ strike() {
         keep
         exit 0
     fi
-    [ -z "$installed" ] || return_cluster >>"$work/return.log" 2>&1
+    [ $code = 0 ] || [ $code -ge 128 ] || [ -z "$work" ] || look_closer
+    [ -z "$borrowed" ] || return_cluster >>"$work/return.log" 2>&1
     [ -z "$operator_pid" ] || end "$operator_pid"
     [ -z "$cluster_pid" ] || end "$cluster_pid"
     if [ $code = 0 ] || [ $code -ge 128 ]; then
@@ -113,15 +115,31 @@ strike() {
     elif [ -n "$work" ]; then
         # Logs stay, secrets and data do not.
         rm -rf "$work"/cluster/{etcd,pki,users} "$work/operator.kubeconfig" "$work/helm"
-        [ -z "${DEMO_QUIET:-}" ] || tail -n 60 "$work/story.log" >&3
-        printf '\nLogs: %s/operator.log, %s/cluster.log and %s/cluster/\n' "$work" "$work" "$work" >&3
+        printf '\nLogs: %s/{state.yaml,operator.log,cluster.log,cluster/logs,cluster/audit.log}\n' "$work" >&3
     fi
     exit $code
 }
 
+# look_closer: what a reader of a failure wants to know first, while the cluster still answers.
+look_closer() {
+    [ -z "${DEMO_QUIET:-}" ] || tail -n 60 "$work/story.log" >&3
+    [ -n "$cluster_pid$borrowed" ] || return
+    kubectl get dres,dc,nodes,ns,pods,pvc,pv,netpol,events -A -o yaml >"$work/state.yaml" 2>&1
+    {
+        printf '\nWhat DataResidency mainland says:\n'
+        kubectl get dres mainland -o jsonpath='{range .status.conditions[*]}  {.type}={.status}: {.message}{"\n"}{end}' 2>&1
+        printf 'What the operator said last:\n'
+        tail -n 5 "$work/operator.log" 2>&1 | sed 's/^/  /'
+    } >&3
+}
+
 end() {
     kill "$1" 2>/dev/null
-    while kill -0 "$1" 2>/dev/null; do sleep 0.1; done
+    local limit=$((SECONDS + 20))
+    while kill -0 "$1" 2>/dev/null; do
+        [ $SECONDS -lt $limit ] || kill -9 "$1"
+        sleep 0.1
+    done
 }
 
 # return_cluster: a borrowed cluster is given back without Domicile. A residency's finalizer needs the operator.
@@ -133,6 +151,7 @@ return_cluster() {
     kubectl delete -f examples/demo/surroundings.yaml --ignore-not-found
     kubectl delete -f crds -f <(printf 'apiVersion: v1\nkind: Namespace\nmetadata: {name: domicile-system}\n') --ignore-not-found --timeout=120s
     kubectl label node hongkong-a topology.kubernetes.io/region=cn-hongkong --overwrite
+    [ ! -f "$work/nodes.before" ] || cp "$work/nodes.before" "$nodes"
 }
 
 # keep: everything goes on, and the reader is told how to use and to end it.
@@ -150,5 +169,6 @@ ${bold}Everything goes on running (KEEP=1). In another shell:${plain}
 ${bold}End it:${plain}
 
   kill $pids; rm -rf $work
+${borrowed:+  Domicile stays in your cluster: release the namespaces, delete the residency, helm uninstall (see the chart's notes)}
 END
 }

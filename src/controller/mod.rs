@@ -19,6 +19,8 @@ mod world;
 
 #[cfg(test)]
 mod convergence_tests;
+#[cfg(test)]
+mod world_tests;
 
 use std::{net::SocketAddr, sync::Arc};
 

@@ -19,6 +19,7 @@ use super::{
     manifest::{Manifest, documents},
     operator::Operator,
     process::{repository, scratch, succeed},
+    seats::Seat,
     user::User,
     wait::{SOON, eventually, when},
 };
@@ -41,12 +42,12 @@ pub struct Installation {
 /// The right to use an installation, until it is dropped.
 pub struct Turn {
     installation: &'static Installation,
-    _lock: Lock,
+    _turn: Lock,
 }
 
 #[expect(dead_code, reason = "held, not read")]
 enum Lock {
-    Shared(RwLockReadGuard<'static, ()>),
+    Shared(RwLockReadGuard<'static, ()>, Seat),
     Alone(RwLockWriteGuard<'static, ()>),
 }
 
@@ -56,11 +57,13 @@ static DISTURBED: Start = OnceLock::new();
 static TURNS_OF_SHARED: RwLock<()> = RwLock::new(());
 static TURNS_OF_DISTURBED: RwLock<()> = RwLock::new(());
 
-/// The installation that tests share.
+/// The installation that tests share, a few at a time.
 #[track_caller]
 pub fn shared() -> Turn {
-    let lock = Lock::Shared(TURNS_OF_SHARED.read().unwrap_or_else(PoisonError::into_inner));
-    Turn { installation: started(SHARED.get_or_init(|| Installation::start("shared", false))), _lock: lock }
+    let seat = Seat::take();
+    let lock = TURNS_OF_SHARED.read().unwrap_or_else(PoisonError::into_inner);
+    let installation = started(SHARED.get_or_init(|| Installation::start("shared", false)));
+    Turn { installation, _turn: Lock::Shared(lock, seat) }
 }
 
 /// An installation that nobody else uses meanwhile, with the operator running.
@@ -71,7 +74,7 @@ pub fn alone() -> Turn {
     let lock = Lock::Alone(turns.write().unwrap_or_else(PoisonError::into_inner));
     let installation = started(start.get_or_init(|| Installation::start("disturbed", true)));
     installation.operator.revive();
-    Turn { installation, _lock: lock }
+    Turn { installation, _turn: lock }
 }
 
 #[track_caller]

@@ -10,6 +10,7 @@ pub mod namespace;
 pub mod operator;
 pub mod process;
 pub mod reply;
+pub mod seats;
 pub mod tools;
 pub mod user;
 pub mod wait;

@@ -21,7 +21,10 @@ type Directory struct {
 	lock    *os.File
 }
 
-const lockName = "lock"
+const (
+	lockName      = "lock"
+	temporaryName = "testcluster-"
+)
 
 // madeHere is the lock's content when the cluster made the directory, too.
 const madeHere = "made with the cluster\n"
@@ -31,7 +34,8 @@ const madeHere = "made with the cluster\n"
 func claimDirectory(path string) (*Directory, error) {
 	d := &Directory{Path: path}
 	if path == "" {
-		made, err := os.MkdirTemp("", "testcluster-")
+		sweep()
+		made, err := os.MkdirTemp("", temporaryName)
 		if err != nil {
 			return nil, err
 		}
@@ -102,6 +106,12 @@ func (d *Directory) clear() error {
 		}
 	}
 	return nil
+}
+
+// keep leaves everything but the lock: what is kept is nobody's to remove.
+func (d *Directory) keep() {
+	_ = os.Remove(d.File(lockName))
+	_ = d.lock.Close()
 }
 
 // release removes everything and gives the directory back as it was found.

@@ -21,6 +21,7 @@ func Up(ctx context.Context, options Options, ready func(kubeconfig, dir string)
 	}
 	defer func() {
 		if options.Keep {
+			dir.keep()
 			fmt.Fprintln(os.Stderr, "testcluster: state and logs are in", dir.Path)
 			return
 		}
