@@ -53,6 +53,17 @@ pub fn close(namespace: &Namespace, confinement: &Confinement) -> NamespacePatch
     confine(namespace, &closed)
 }
 
+/// What must change so that the threshold says why nothing may start, where what the namespace names cannot be resolved.
+/// Nothing else is touched: a namespace that was never confined carries no part of a confinement, so that a typo is mended
+/// without anybody's leave, and one that was keeps its rules.
+#[must_use]
+pub fn refuse(namespace: &Namespace, reason: &str) -> NamespacePatch {
+    NamespacePatch {
+        labels: changes(&namespace.labels, [(keys::PEER.to_owned(), None)]),
+        annotations: changes(&namespace.annotations, [(keys::REFUSED_BECAUSE.to_owned(), Some(reason.to_owned()))]),
+    }
+}
+
 /// What must change so that no confinement is left.
 #[must_use]
 pub fn release(namespace: &Namespace) -> NamespacePatch {

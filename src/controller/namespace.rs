@@ -14,10 +14,10 @@ use crate::{
     apply,
     audit::network::{is_own, opens_more},
     compile::{
-        namespace::{BEING_CONFINED, NamespacePatch, close, confine, release},
+        namespace::{self, BEING_CONFINED, NamespacePatch, close, confine, release},
         network,
     },
-    domain::{Confinement, Exposure, Ingress, Mode, Mutation, Named, Permitting, Residencies, TenantPolicies, keys},
+    domain::{Confinement, Mode, Mutation, Named, Residencies, keys},
     observe::{
         Key, Namespace, Pod, Policy, in_namespace,
         watch::{Change, Delta},
@@ -85,7 +85,8 @@ pub fn next(world: &World, space: &Namespace, keep_held: bool) -> Option<Step> {
     match world.named(space) {
         Named::Nothing => leave(world, space),
         Named::Unreadable(value) => {
-            refuse(space, format!("the label {} has the value {value}, which names no DataResidency", keys::RESIDENCY))
+            let reason = format!("the label {} has the value {value}, which names no DataResidency", keys::RESIDENCY);
+            refuse(space, &reason)
         }
         Named::Residencies(named) => {
             world.mutation.or_else(|| named.contain(keys::CANARY_RESIDENCY).then_some(Mutation::Nothing))?;
@@ -150,28 +151,12 @@ fn missing(world: &World, space: &Namespace, named: &Residencies) -> Option<Step
     let absent: Vec<&str> = named.names().filter(|name| !world.residencies.contains_key(*name)).collect();
     let reason =
         format!("there is no DataResidency {}; create it, or correct the label {}", absent.join(", "), keys::RESIDENCY);
-    refuse(space, reason)
+    refuse(space, &reason)
 }
 
-/// Nothing may start here, for this reason.
-fn refuse(space: &Namespace, reason: String) -> Option<Step> {
-    let refusing = Confinement {
-        confined_for: space.confined_for().map(str::to_owned),
-        mode: Mode::Enforce,
-        refused_because: Some(reason),
-        storage_classes: Vec::new(),
-        default_storage_class: None,
-        networks: Vec::new(),
-        peers: Vec::new(),
-        ingress: Ingress::Restricted,
-        tenant_policies: TenantPolicies::Refuse,
-        permitting: Permitting::None,
-        exposure: Exposure::Deny,
-        mutation: Mutation::Nothing,
-        held_pods: Vec::new(),
-        peer: false,
-    };
-    let patch = confine(space, &refusing);
+/// Nothing may start here, for this reason; what stands is left.
+fn refuse(space: &Namespace, reason: &str) -> Option<Step> {
+    let patch = namespace::refuse(space, reason);
     (!patch.is_empty()).then_some(Step::Patch { patch, meaning: Meaning::Unresolved })
 }
 

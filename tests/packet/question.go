@@ -24,7 +24,7 @@ func (q question) String() string {
 func questions(from, to, ports []string) ([]question, error) {
 	n := max(len(from), len(to), len(ports))
 	for _, l := range [][]string{from, to, ports} {
-		if len(l) != n && len(l) != 1 {
+		if len(l) == 0 || len(l) != n && len(l) != 1 {
 			return nil, errors.New("--from, --to and --port must be given, each once or all of them equally often")
 		}
 	}
