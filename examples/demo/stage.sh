@@ -13,7 +13,8 @@ build() {
         cargo build --locked --bin domicile || fail "the operator could not be built."
         DOMICILE_BIN=${CARGO_TARGET_DIR:-$PWD/target}/debug
     fi
-    export PATH="$bin:$DOMICILE_BIN:$PATH"
+    tools=$bin:$DOMICILE_BIN
+    export PATH="$tools:$PATH"
     work=$(mktemp -d "${TMPDIR:-/tmp}/domicile-demo.XXXXXX")
     export HELM_CACHE_HOME=$work/helm HELM_CONFIG_HOME=$work/helm HELM_DATA_HOME=$work/helm
 }
@@ -162,13 +163,13 @@ keep() {
 ${bold}Everything goes on running (KEEP=1). In another shell:${plain}
 
   export KUBECONFIG=$KUBECONFIG
-  export PATH="${PATH%%:*}:\$PATH"
+  export PATH="$tools:\$PATH"
   kubectl get dres,dc; kubectl get events -A; kubectl describe ns vehicle-data
   tail -f $work/operator.log
 
 ${bold}End it:${plain}
 
   kill $pids; rm -rf $work
-${borrowed:+  Domicile stays in your cluster: release the namespaces, delete the residency, helm uninstall (see the chart's notes)}
 END
+    [ -z "$borrowed" ] || say "Domicile stays in that cluster; the notes of the chart say how to take it away." >&3
 }

@@ -104,7 +104,7 @@ pub fn next(world: &World, space: &Namespace, keep_held: bool) -> Option<Step> {
 /// What holds in `space`.
 #[must_use]
 pub fn resolve(world: &World, space: &Namespace, named: &Residencies) -> Option<Confined> {
-    let values = world.residency_values();
+    let values = world.confined_values();
     let pods = in_namespace(&world.snapshot.pods, &space.name).map(|(_, pod)| pod);
     resolve_with(world, space, named, &values, pods)
 }

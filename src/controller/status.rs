@@ -78,7 +78,11 @@ fn outcome<'a>(
     name: &'a str,
 ) -> Option<Outcome<'a>> {
     let (residency, resolved) = (world.snapshot.residencies.get(name)?, world.residencies.get(name)?);
-    let namespaces = world.naming(name).map(|space| match judged.get(&space.name) {
+    // A namespace that ends before it was confined starts nothing any more.
+    let matters = |space: &&crate::observe::Namespace| {
+        !space.terminating || judged.get(&space.name).is_some_and(|judged| judged.confined)
+    };
+    let namespaces = world.naming(name).filter(matters).map(|space| match judged.get(&space.name) {
         Some(judged) => NamespaceOutcome {
             name: &space.name,
             confined: judged.confined,

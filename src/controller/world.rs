@@ -220,7 +220,7 @@ impl World {
 
     fn absorb_namespaces(&mut self, delta: Delta<String, Namespace>) {
         let names = touched(&delta, &self.snapshot.namespaces);
-        let values = self.residency_values();
+        let values = self.confined_values();
         let delta = match delta {
             Delta::Applied(name, mut space) => {
                 let known = self.snapshot.namespaces.get(&name).filter(|known| known.uid == space.uid);
@@ -239,17 +239,18 @@ impl World {
         let residencies: BTreeSet<String> = self.snapshot.residencies.keys().cloned().collect();
         self.mark(names, Work::Namespace);
         self.mark(residencies, Work::Residency);
-        if values != self.residency_values() {
+        if values != self.confined_values() {
             let governed = self.governed();
             self.mark_governed(governed);
         }
     }
 
-    /// Every value of the residency label: namespaces are each other's peers by it.
+    /// Every value that a namespace is confined for: namespaces are each other's peers by it. Only Domicile writes it, so
+    /// nobody makes the list longer by naming what does not exist.
     #[must_use]
-    pub fn residency_values(&self) -> BTreeSet<String> {
+    pub fn confined_values(&self) -> BTreeSet<String> {
         let governed = self.snapshot.namespaces.values().filter(|space| self.may_govern(&space.name));
-        governed.filter_map(|space| space.labels.get(keys::RESIDENCY).cloned()).collect()
+        governed.filter_map(|space| space.confined_for().map(str::to_owned)).collect()
     }
 
     fn relocate_all(&mut self) {

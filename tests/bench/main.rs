@@ -28,6 +28,7 @@ fn main() {
     row("a residency's edit to the first refusal that shows it", edit_to_refusal(&stage), "p50 30, p99 150");
     row("a deleted network policy to its return", policy_returns(&stage), "p99 50");
     cost(&stage, &bare);
+    load(&stage);
     let operator = pid_of("domicile", "controller").expect("the operator runs");
     println!("\nthe operator's memory: {}", memory(operator));
 }
@@ -149,6 +150,53 @@ fn cost(stage: &Turn, bare: &Cluster) {
         let spread = format!("blocks {:.2} to {:.2}", spent[side][0], spent[side][spent[side].len() - 1]);
         println!("{:<72} {value:>10.2} {:>+10.2}   {aim} ({spread})", sides[side].0, value - base);
     }
+}
+
+/// What a tenant can make long, governed against ungoverned: medians, in turns.
+fn load(stage: &Turn) {
+    println!("\n{:<72} {:>10} {:>10}   aim", "what a tenant can make long, milliseconds", "ungoverned", "governed");
+    let (governed, free) = (stage.governed("mainland"), stage.ungoverned());
+    let values: Vec<String> = (0..40_000).map(|number| format!("zone-{number}")).collect();
+    let term =
+        json!({"matchExpressions": [{"key": "topology.kubernetes.io/zone", "operator": "In", "values": values}]});
+    let wide = json!({"spec": {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}}}).to_string();
+    let pods = [bare_pod("wide").in_namespace(&free.name), governed.pod("wide").in_namespace(&governed.name)];
+    let pods = pods.map(|pod| pod.with(&wide));
+    compare("a pod with 40,000 affinity values", |side| drop(stage.tenant.try_create(&pods[side]).expected()));
+    let notes: std::collections::BTreeMap<String, &str> =
+        (0..30_000).map(|number| (format!("a{number}"), "")).collect();
+    let spaces = [&free.name, &governed.name];
+    for name in spaces {
+        stage.tenant.patch(&NAMESPACE, "", name, &json!({"metadata": {"annotations": notes}})).expected();
+    }
+    let turn = std::cell::Cell::new(0);
+    compare("an update of a namespace with 30,000 annotations", |side| {
+        turn.set(turn.get() + 1);
+        let label = json!({"metadata": {"labels": {"turn": turn.get().to_string()}}});
+        stage.tenant.patch(&NAMESPACE, "", spaces[side], &label).expected();
+    });
+    let pods = [bare_pod("web").in_namespace(&free.name), governed.pod("web").in_namespace(&governed.name)];
+    compare("a pod in a namespace with 30,000 annotations", |side| {
+        drop(stage.tenant.try_create(&pods[side]).expected())
+    });
+}
+
+fn compare(what: &str, ask: impl Fn(usize)) {
+    let mut times = [Vec::new(), Vec::new()];
+    for turn in 0..22 {
+        for side in [0, 1] {
+            let start = Instant::now();
+            ask(side);
+            if turn > 1 {
+                times[side].push(start.elapsed().as_secs_f64() * 1000.0);
+            }
+        }
+    }
+    let [without, with] = times.map(|mut values| {
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    });
+    println!("{what:<72} {without:>10.1} {with:>10.1}   at most twice ({:.2} times)", with / without);
 }
 
 fn directory(cluster: &Cluster) -> String {
