@@ -22,7 +22,7 @@ fn counts_follow() {
     });
     // A namespace that waits for a residency which does not exist is not confined, so not everything is in force.
     stage.becomes("counted", "Ready", "False");
-    drop(other);
+    other.is_deleted();
     stage.becomes("counted", "Ready", "True");
 }
 

@@ -10,9 +10,9 @@ use std::{
 use tokio::runtime::{Builder, Runtime};
 
 /// For what takes a moment: a reconcile, a scheduler's round, a simulated kubelet's step. Generous, since tests share two cores.
-pub const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_secs(60);
 /// For what takes several rounds: a StatefulSet, a deleted namespace.
-pub const LATER: Duration = Duration::from_secs(90);
+pub const LATER: Duration = Duration::from_secs(180);
 
 const PAUSE: Duration = Duration::from_millis(50);
 
