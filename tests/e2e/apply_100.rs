@@ -47,11 +47,11 @@ fn one_apply_of_everything_never_leads_out() {
             });
         }
     });
-    println!(
+    say(&format!(
         "apply of namespace, claim, pod and Deployment: {TIMES} times, {} without a retry, \"try again\" was said in {} tries",
         clean.into_inner(),
         again.into_inner()
-    );
+    ));
 }
 
 fn one_round(stage: &Turn, model: &Namespace, number: usize) -> usize {

@@ -208,12 +208,12 @@ fn a_restart_of_the_api_server_opens_nothing_and_blocks_nothing_else() {
     let wrong = blocked.wrong.into_inner().unwrap();
     assert!(wrong.is_empty(), "{} requests in an ungoverned namespace were blocked: {}", wrong.len(), wrong[0]);
     assert!(out.refused.load(Ordering::Relaxed) > 20);
-    println!(
+    say(&format!(
         "restart and kill of the API server: {} governed requests refused, {} ungoverned passed, {} unanswered",
         out.refused.into_inner() + false_pin.refused.into_inner(),
         blocked.passed.into_inner(),
         blocked.unanswered.into_inner()
-    );
+    ));
     // The operator is still there and at work.
     let later = stage.governed("mainland");
     later.accepts(later.pod("web"));

@@ -27,7 +27,7 @@ pub mod prelude {
         operator::OPERATOR,
         reply::{Reply, rule},
         user::{Patch, User},
-        wait::{LATER, SOON, eventually, never, when},
+        wait::{LATER, SOON, eventually, never, say, when},
         workloads::{bare_claim, mounting},
     };
     pub use serde_json::{Value, json};

@@ -54,3 +54,9 @@ pub fn never(what: &str, during: Duration, mut look: impl FnMut() -> Option<Stri
 pub fn when(so: bool, reason: impl FnOnce() -> String) -> Result<(), String> {
     if so { Ok(()) } else { Err(reason()) }
 }
+
+/// Says something that people want to see although the test passes: libtest keeps what `println!` says to itself.
+pub fn say(text: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
