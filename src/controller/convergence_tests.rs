@@ -74,6 +74,10 @@ impl Stored {
         match step {
             Step::Policy { key, spec: Some(spec), .. } => drop(self.policies.insert(key, *spec)),
             Step::Policy { key, spec: None, .. } => drop(self.policies.remove(&key)),
+            Step::Open { isolating, permitting, patch } => {
+                self.policies.extend(isolating.into_iter().chain(permitting).map(|(key, spec)| (key, *spec)));
+                self.patch(&patch);
+            }
             Step::Patch { patch, .. } => self.patch(&patch),
             Step::Settle { wanted, .. } => {
                 let patch = confine(&self.namespace, &wanted);
@@ -125,6 +129,34 @@ fn a_crash_behind_any_write_reaches_the_same_end() {
     for state in &way {
         assert_eq!(state.clone().way("Enforce").last().unwrap(), end);
     }
+}
+
+#[test]
+fn a_namespace_created_with_its_label_is_opened_in_one_step_to_the_same_end() {
+    let labelled = Stored::labelled("mainland");
+    let newborn = |mode: &str, stored: &Stored| {
+        let mut world = stored.read(mode);
+        world.absorb(Change::Namespace(Delta::Gone("vehicles".into())));
+        world.absorb(Change::Namespace(Delta::Applied("vehicles".into(), stored.namespace.clone())));
+        world
+    };
+    let space = |world: &World| world.snapshot.namespaces.get("vehicles").unwrap().clone();
+    let world = newborn("Enforce", &labelled);
+    let step = next(&world, &space(&world), false).unwrap();
+    assert!(matches!(&step, Step::Open { isolating: Some(_), permitting: Some(_), .. }), "{step:?}");
+    let mut opened = labelled.clone();
+    opened.write(step);
+    assert_eq!(&opened, labelled.clone().way("Enforce").last().unwrap());
+
+    // Once it was open in another mode, there may be pods that no watch has brought yet: it is closed first.
+    let audited = labelled.clone().way("Audit").pop().unwrap();
+    let world = newborn("Enforce", &audited);
+    assert!(matches!(next(&world, &space(&world), false), Some(Step::Policy { .. })));
+    // So it is where a pod is there already.
+    let pod = Pod { uid: "older".into(), ..Pod::default() };
+    let inhabited = Stored { pods: [(Key::new("vehicles", "older"), pod)].into(), ..labelled };
+    let world = newborn("Enforce", &inhabited);
+    assert!(matches!(next(&world, &space(&world), false), Some(Step::Policy { .. })));
 }
 
 #[test]

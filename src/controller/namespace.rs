@@ -1,11 +1,14 @@
 //! The next step for one namespace, decided from what is known, one write at a time.
 //!
 //! The order is what makes it safe: network policies first; then the namespace is closed (`refused-because: being
-//! confined`) with its rules in force; then what is older than the rules is narrowed and listed; last it is opened. A
-//! crash after any write finds the namespace closed or confined, and the same decision goes on from there.
+//! confined`) with its rules in force; then what is older than the rules is narrowed and listed; last it is opened. Where
+//! nothing can be older, because the namespace was created with the label, it is opened as soon as it is isolated. A crash
+//! after any write finds the namespace refused by the threshold, closed or confined, and the same decision goes on from
+//! there.
 
 use std::{collections::BTreeSet, time::Duration};
 
+use futures::future::try_join;
 use k8s_openapi::api::networking::v1::NetworkPolicySpec;
 use kube::Client;
 
@@ -43,6 +46,16 @@ pub enum Step {
         key: Key,
         /// Its wanted spec; `None` to delete it.
         spec: Option<Box<NetworkPolicySpec>>,
+    },
+    /// Isolate, then confine and permit at a time: for a namespace that was created with the label, in which nothing can
+    /// have started.
+    Open {
+        /// The isolating policy, if it is not there.
+        isolating: Option<(Key, Box<NetworkPolicySpec>)>,
+        /// The permitting policy, if one is wanted and not there. It only opens, so the confinement need not wait for it.
+        permitting: Option<(Key, Box<NetworkPolicySpec>)>,
+        /// The confinement.
+        patch: NamespacePatch,
     },
     /// Patch the namespace's metadata.
     Patch {
@@ -176,11 +189,23 @@ fn meaning(space: &Namespace, wanted: &Confinement) -> Meaning {
 
 fn enforce(world: &World, space: &Namespace, confined: Confined, keep_held: bool) -> Option<Step> {
     let stands = is_enforced(space, &confined.confinement);
-    if let Some(step) = policies(world, space, &confined) {
-        return Some(step);
-    }
     let wide = wide_policies(world, space, &confined.confinement);
+    let mut policies = policies(world, space, &confined);
     let mut wanted = confined.confinement;
+    if is_untouched(world, space) && wide.is_empty() {
+        let written = policies.filter_map(|(key, spec)| Some((key, Box::new(spec?))));
+        let (isolating, permitting): (Vec<_>, Vec<_>) =
+            written.partition(|(key, _)| key.name == keys::ISOLATING_POLICY);
+        let patch = confine(space, &wanted);
+        return Some(Step::Open {
+            isolating: isolating.into_iter().next(),
+            permitting: permitting.into_iter().next(),
+            patch,
+        });
+    }
+    if let Some((key, spec)) = policies.next() {
+        return Some(Step::Policy { key, spec: spec.map(Box::new) });
+    }
     if space.annotations.get(keys::REFUSED_BECAUSE).is_some_and(|reason| reason == BEING_CONFINED)
         && space.labels.get(keys::ENFORCEMENT).is_some_and(|mode| *mode == Mode::Enforce.to_string())
     {
@@ -203,19 +228,28 @@ fn is_enforced(space: &Namespace, wanted: &Confinement) -> bool {
         && space.labels.get(keys::ENFORCEMENT).is_some_and(|mode| *mode == Mode::Enforce.to_string())
 }
 
-/// The isolating and the permitting policy, if one is not as wanted.
-fn policies(world: &World, space: &Namespace, confined: &Confined) -> Option<Step> {
+/// Whether the threshold has refused everything in `space` since it was created: it always named what it names, and was
+/// never confined.
+fn is_untouched(world: &World, space: &Namespace) -> bool {
+    let confined = [keys::CONFINED_FOR, keys::ENFORCEMENT].iter().any(|key| space.labels.contains_key(*key));
+    space.labelled_at_birth && !confined && in_namespace(&world.snapshot.pods, &space.name).next().is_none()
+}
+
+/// What is wanted of the isolating and of the permitting policy, where it does not stand.
+fn policies<'a>(
+    world: &'a World,
+    space: &'a Namespace,
+    confined: &Confined,
+) -> impl Iterator<Item = (Key, Option<NetworkPolicySpec>)> + use<'a> {
     let wanted = [
         (keys::ISOLATING_POLICY, Some(network::isolating())),
         (keys::PERMITTING_POLICY, network::permitting(confined)),
     ];
-    wanted.into_iter().find_map(|(name, spec)| {
+    wanted.into_iter().filter_map(|(name, spec)| {
         let key = Key::new(&space.name, name);
         let live = world.snapshot.policies.get(&key);
-        if live.map(|policy| &policy.spec) == spec.as_ref() && live.is_none_or(|policy| policy.managed) {
-            return None;
-        }
-        Some(Step::Policy { key, spec: spec.map(Box::new) })
+        let stands = live.map(|policy| &policy.spec) == spec.as_ref() && live.is_none_or(|policy| policy.managed);
+        (!stands).then_some((key, spec))
     })
 }
 
@@ -253,12 +287,21 @@ pub async fn carry_out(client: Client, space: Namespace, step: Step) -> Result<W
     let name = space.name.clone();
     match step {
         Step::Policy { key, spec: Some(spec) } => {
-            let policy = apply::apply_policy(client, &key, *spec).await?;
-            Ok(Written::one(Change::Policy(Delta::Applied(key, policy))))
+            let changes = apply_policy(client, Some((key, spec))).await?.into_iter().collect();
+            Ok(Written { changes, meaning: None })
         }
         Step::Policy { key, spec: None } => {
             apply::delete_policy(client, &key).await?;
             Ok(Written::one(Change::Policy(Delta::Gone(key))))
+        }
+        Step::Open { isolating, permitting, patch } => {
+            let mut changes = Vec::new();
+            changes.extend(apply_policy(client.clone(), isolating).await?);
+            let (after, permitted) =
+                try_join(write(client.clone(), &space, &patch), apply_policy(client, permitting)).await?;
+            changes.extend(permitted);
+            changes.push(Change::Namespace(Delta::Applied(name, after)));
+            Ok(Written { changes, meaning: Some(Meaning::Confined) })
         }
         Step::Patch { patch, meaning } => {
             let after = write(client, &space, &patch).await?;
@@ -266,6 +309,15 @@ pub async fn carry_out(client: Client, space: Namespace, step: Step) -> Result<W
         }
         Step::Settle { wanted, wide } => settle(client, space, *wanted, wide).await,
     }
+}
+
+async fn apply_policy(
+    client: Client,
+    wanted: Option<(Key, Box<NetworkPolicySpec>)>,
+) -> Result<Option<Change>, apply::Error> {
+    let Some((key, spec)) = wanted else { return Ok(None) };
+    let policy = apply::apply_policy(client, &key, *spec).await?;
+    Ok(Some(Change::Policy(Delta::Applied(key, policy))))
 }
 
 /// Writes a confinement. Where the API server does not take it (others' annotations may have used up what an object can
@@ -315,9 +367,7 @@ async fn settle(
     mut wanted: Confinement,
     wide: Vec<Key>,
 ) -> Result<Written, apply::Error> {
-    if !space.labelled_at_birth {
-        tokio::time::sleep(SETTLING).await;
-    }
+    tokio::time::sleep(SETTLING).await;
     let mut written = Written::default();
     let mut still_wide = None;
     for key in wide {

@@ -222,7 +222,7 @@ impl Operator {
         let (space, step) = (self.world.snapshot.namespaces.get(name)?, step?);
         let operation = match &step {
             namespace::Step::Policy { .. } => Operation::NetworkPolicy,
-            namespace::Step::Patch { .. } | namespace::Step::Settle { .. } => Operation::Namespace,
+            _ => Operation::Namespace,
         };
         Some((operation, namespace::carry_out(self.client.clone(), space.clone(), step).boxed()))
     }
