@@ -85,7 +85,7 @@ mod tests {
         include_str!("../../charts/domicile/policies/bindings.yaml"),
         include_str!("../../charts/domicile/policies/exposure.yaml"),
         include_str!("../../charts/domicile/policies/network.yaml"),
-        include_str!("../../charts/domicile/policies/placement.yaml"),
+        include_str!("../../charts/domicile/policies/pods.yaml"),
         include_str!("../../charts/domicile/policies/storage.yaml"),
     ];
     /// What no admission policy can see.

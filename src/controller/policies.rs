@@ -33,7 +33,7 @@ const FILES: [(&str, &str); 13] = [
     policy_file!("network"),
     policy_file!("nodes"),
     policy_file!("own-objects"),
-    policy_file!("placement"),
+    policy_file!("pods"),
     policy_file!("storage"),
     policy_file!("threshold"),
 ];

@@ -254,11 +254,11 @@ mod tests {
     #[test]
     fn policies_of_another_version_enforce_nothing() {
         let seen = || Seen {
-            policies: PoliciesSeen::Differs(vec!["ValidatingAdmissionPolicy domicile-placement".into()]),
+            policies: PoliciesSeen::Differs(vec!["ValidatingAdmissionPolicy domicile-pods".into()]),
             ..Seen::well()
         };
         for leg in ["PlacementEnforced", "StorageEnforced", "NetworkEnforced", "Ready"] {
-            assert!(says(seen(), leg, "False", "PoliciesDiffer").contains("domicile-placement"));
+            assert!(says(seen(), leg, "False", "PoliciesDiffer").contains("domicile-pods"));
         }
         says(Seen { policies: PoliciesSeen::Unseen, ..Seen::well() }, "Ready", "Unknown", "PoliciesUnseen");
     }

@@ -1,61 +1,66 @@
-//! What a tenant can make long still passes: no rule runs past the API server's cost limits because of it.
-//!
-//! What it costs is a measurement and no test: `make bench` prints it beside what it costs ungoverned.
+//! What a tenant can make long costs what it costs ungoverned, or is refused before it costs more: no rule runs past the API
+//! server's cost limits because of it. `make bench` prints what it costs.
 
 use crate::support::prelude::*;
 
-/// Asks for both, each in turn, more than once: what is slow the first time may be refused the second.
-#[track_caller]
-fn both_pass(mut ungoverned: impl FnMut() -> Reply, mut governed: impl FnMut() -> Reply) {
-    for _ in 0..2 {
-        ungoverned().expected();
-        governed().expected();
-    }
-}
-
-#[test]
-fn forty_thousand_affinity_values() {
-    let stage = shared();
-    let values: Vec<String> = (0..40_000).map(|number| format!("zone-{number}")).collect();
-    let term =
-        json!({"matchExpressions": [{"key": "topology.kubernetes.io/zone", "operator": "In", "values": values}]});
-    let affinity = json!({"spec": {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}}}).to_string();
-    let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
-    let governed = shop.pod("wide").with(&affinity).in_namespace(&shop.name);
-    let ungoverned = bare_pod("wide").with(&affinity).in_namespace(&free.name);
-    both_pass(|| stage.tenant.try_create(&ungoverned), || stage.tenant.try_create(&governed));
-}
-
 /// Annotations in the number that an attacker can write: the API server lets an object have 256 KiB of them.
-fn thirty_thousand() -> Value {
+fn annotations(number: usize) -> Value {
     let notes: std::collections::BTreeMap<String, &str> =
-        (0..30_000).map(|number| (format!("a{number}"), "")).collect();
+        (0..number).map(|number| (format!("a{number}"), "")).collect();
     json!({"metadata": {"annotations": notes}})
 }
 
-#[test]
-fn an_update_of_thirty_thousand_annotations() {
-    let stage = shared();
-    let shop = stage.governed("mainland");
-    // Every namespace is judged, since confinements are forged where none is expected: what is not judged is another kind.
-    shop.accepts("{apiVersion: v1, kind: ConfigMap, metadata: {name: settings}}");
-    stage.tenant.patch(&NAMESPACE, "", &shop.name, &thirty_thousand()).expected();
-    stage.tenant.patch(&CONFIG_MAP, &shop.name, "settings", &thirty_thousand()).expected();
-    let turn = std::cell::Cell::new(0);
-    let relabel = |kind, namespace, name| {
-        turn.set(turn.get() + 1);
-        stage.tenant.patch(kind, namespace, name, &json!({"metadata": {"labels": {"turn": turn.get().to_string()}}}))
-    };
-    both_pass(|| relabel(&CONFIG_MAP, &shop.name, "settings"), || relabel(&NAMESPACE, "", &shop.name));
+/// A node affinity of this many values, as part of a pod's spec.
+fn affinity(values: usize) -> Value {
+    let values: Vec<String> = (0..values).map(|number| format!("zone-{number}")).collect();
+    let term =
+        json!({"matchExpressions": [{"key": "topology.kubernetes.io/zone", "operator": "In", "values": values}]});
+    json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}})
 }
 
 #[test]
-fn a_pod_beside_thirty_thousand_annotations() {
+fn a_pod_with_forty_thousand_affinity_values_passes_with_its_pin() {
     let stage = shared();
-    let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
-    for namespace in [&shop, &free] {
-        stage.tenant.patch(&NAMESPACE, "", &namespace.name, &thirty_thousand()).expected();
+    let shop = stage.governed("mainland");
+    let wide = bare_pod("wide").with(&json!({"spec": {"affinity": affinity(40_000)}}).to_string());
+    let pinned = wide.clone().with(&json!({"spec": {"nodeSelector": shop.pins()}}).to_string());
+    shop.would_ask(pinned).expected();
+    // It is not mended: changing a pod of this size costs more than its creation.
+    let said = shop.would_ask(wide).refused("[domicile/placement]");
+    assert!(said.contains("Add to its nodeSelector"), "{said}");
+}
+
+#[test]
+fn a_pod_with_a_thousand_affinity_values_is_pinned() {
+    let stage = shared();
+    let shop = stage.governed("mainland");
+    let wide = shop.pod("wide").with(&json!({"spec": {"affinity": affinity(1000)}}).to_string());
+    assert_eq!(shop.would_ask(wide).expected()["spec"]["nodeSelector"], json!(shop.pins()));
+}
+
+#[test]
+fn a_governed_namespace_grows_to_256_labels_and_annotations() {
+    let stage = shared();
+    let shop = stage.governed("mainland");
+    let grow = |number| stage.tenant.patch(&NAMESPACE, "", &shop.name, &annotations(number));
+    for number in [30_000, 257] {
+        let said = grow(number).refused("[domicile/namespace-size]");
+        assert!(said.contains("at most 256 are judged"), "{said}");
     }
-    let (governed, ungoverned) = (shop.pod("web").in_namespace(&shop.name), bare_pod("web").in_namespace(&free.name));
-    both_pass(|| stage.tenant.try_create(&ungoverned), || stage.tenant.try_create(&governed));
+    grow(200).expected();
+    shop.accepts(shop.pod("web"));
+}
+
+#[test]
+fn a_larger_namespace_is_governed_once_it_is_smaller() {
+    let stage = shared();
+    let free = stage.ungoverned();
+    stage.tenant.patch(&NAMESPACE, "", &free.name, &annotations(30_000)).expected();
+    let govern = json!({"metadata": {"labels": {"domicile.dev/residency": "mainland"}}});
+    stage.tenant.patch(&NAMESPACE, "", &free.name, &govern).refused("[domicile/namespace-size]");
+    let fewer: std::collections::BTreeMap<String, Value> =
+        (0..30_000).map(|number| (format!("a{number}"), Value::Null)).collect();
+    stage.tenant.patch(&NAMESPACE, "", &free.name, &json!({"metadata": {"annotations": fewer}})).expected();
+    stage.tenant.patch(&NAMESPACE, "", &free.name, &govern).expected();
+    free.is_confined();
 }
