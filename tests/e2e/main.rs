@@ -9,6 +9,7 @@ mod api;
 mod apply_100;
 mod bindings;
 mod change;
+mod chart;
 mod controllers;
 mod corpus;
 mod deletion;

@@ -1,8 +1,9 @@
 //! A cluster in which Domicile is installed as a platform team installs it: chart by Helm, resources by kubectl, and the
 //! operator outside, with the rights of the chart's ServiceAccount.
 //!
-//! Two of them at most: one that all tests share, each in namespaces of its own, and one for the tests that disturb
-//! everybody (they stop components, or count what is written while nobody does anything). Those take turns.
+//! Three of them at most: one that all tests share, each in namespaces of its own; one for the tests that disturb
+//! everybody (they stop components, or count what is written while nobody does anything); and one for the tests that change
+//! what is installed. Those two are used in turns.
 
 use std::{
     ops::Deref,
@@ -24,6 +25,8 @@ use super::{
     wait::{SOON, eventually, when},
 };
 
+/// The chart, seen from the repository.
+pub const CHART: &str = "charts/domicile";
 const NODES: &str = include_str!("../fixtures/nodes.yaml");
 const SURROUNDINGS: &str = include_str!("../fixtures/surroundings.yaml");
 const DATA_CENTERS: &str = include_str!("../fixtures/data-centers.yaml");
@@ -53,9 +56,7 @@ enum Lock {
 
 type Start = OnceLock<Result<Installation, String>>;
 static SHARED: Start = OnceLock::new();
-static DISTURBED: Start = OnceLock::new();
 static TURNS_OF_SHARED: RwLock<()> = RwLock::new(());
-static TURNS_OF_DISTURBED: RwLock<()> = RwLock::new(());
 
 /// The installation that tests share, a few at a time.
 #[track_caller]
@@ -69,10 +70,25 @@ pub fn shared() -> Turn {
 /// An installation that nobody else uses meanwhile, with the operator running.
 #[track_caller]
 pub fn alone() -> Turn {
+    static DISTURBED: Start = OnceLock::new();
+    static TURNS: RwLock<()> = RwLock::new(());
+    in_turn(&TURNS, &DISTURBED, "disturbed", true)
+}
+
+/// The same, for tests that change what is installed.
+#[track_caller]
+pub fn to_install_anew() -> Turn {
+    static CHANGED: Start = OnceLock::new();
+    static TURNS: RwLock<()> = RwLock::new(());
+    in_turn(&TURNS, &CHANGED, "changed", false)
+}
+
+#[track_caller]
+fn in_turn(turns: &'static RwLock<()>, start: &'static Start, name: &str, audit: bool) -> Turn {
     let external = std::env::var_os("DOMICILE_TEST_KUBECONFIG").is_some_and(|path| !path.is_empty());
-    let (turns, start) = if external { (&TURNS_OF_SHARED, &SHARED) } else { (&TURNS_OF_DISTURBED, &DISTURBED) };
+    let (turns, start) = if external { (&TURNS_OF_SHARED, &SHARED) } else { (turns, start) };
     let lock = Lock::Alone(turns.write().unwrap_or_else(PoisonError::into_inner));
-    let installation = started(start.get_or_init(|| Installation::start("disturbed", true)));
+    let installation = started(start.get_or_init(|| Installation::start(name, audit)));
     installation.operator.revive();
     Turn { installation, _turn: lock }
 }
@@ -90,23 +106,41 @@ impl Installation {
         };
         let admin = User::administrator(&cluster.kubeconfig, cluster.tools)?;
         let tenant = User::impersonated(&cluster.kubeconfig, cluster.tools, "tenant", &["e2e:tenants"])?;
-        install_chart(&cluster)?;
-        for yaml in [SURROUNDINGS, DATA_CENTERS, MAINLAND] {
-            apply(&admin, yaml)?;
-        }
-        let token = admin.kubectl("create token domicile -n domicile-system --duration=24h");
-        if !token.ok() {
-            return Err(format!("no token for the operator: {token:?}"));
-        }
-        let operator = Operator::new(name, &cluster.kubeconfig, token.out.trim())?;
-        operator.start()?;
+        let operator = Operator::new(name);
         let served = admin.get_at("/apis/admissionregistration.k8s.io/v1").object;
         let mutates = served["resources"]
             .as_array()
             .is_some_and(|list| list.iter().any(|kind| kind["name"] == "mutatingadmissionpolicies"));
         let installation = Self { cluster, operator, admin, tenant, mutates };
-        installation.await_ready("mainland")?;
+        apply(&installation.admin, SURROUNDINGS)?;
+        installation.install()?;
         Ok(installation)
+    }
+
+    /// Installs the chart, data centers and a residency, starts the operator and waits until it is ready.
+    pub fn install(&self) -> Result<(), String> {
+        self.helm(&["upgrade", "--install", "domicile", CHART, "--create-namespace", "--set", "replicas=0"])?;
+        for yaml in [DATA_CENTERS, MAINLAND] {
+            apply(&self.admin, yaml)?;
+        }
+        let token = self.admin.kubectl("create token domicile -n domicile-system --duration=24h");
+        if !token.ok() {
+            return Err(format!("no token for the operator: {token:?}"));
+        }
+        self.operator.becomes(&self.cluster.kubeconfig, token.out.trim())?;
+        self.operator.start()?;
+        self.await_ready("mainland")
+    }
+
+    /// Runs Helm in the repository, on the release's namespace.
+    pub fn helm(&self, words: &[&str]) -> Result<String, String> {
+        let mut helm = Command::new(self.cluster.tools.join("helm"));
+        helm.current_dir(repository()).args(words).args(["--namespace", "domicile-system"]);
+        helm.env("KUBECONFIG", &self.cluster.kubeconfig);
+        for kind in ["CACHE", "CONFIG", "DATA"] {
+            helm.env(format!("HELM_{kind}_HOME"), scratch().join("helm"));
+        }
+        succeed(&mut helm)
     }
 
     fn await_ready(&self, residency: &str) -> Result<(), String> {
@@ -210,17 +244,6 @@ pub fn condition(object: &Value, condition_type: &str) -> String {
     let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
     let found = conditions.iter().find(|condition| condition["type"] == condition_type);
     found.and_then(|condition| condition["status"].as_str()).unwrap_or("-").to_owned()
-}
-
-fn install_chart(cluster: &Cluster) -> Result<(), String> {
-    let mut helm = Command::new(cluster.tools.join("helm"));
-    helm.args(["upgrade", "--install", "domicile"]).arg(repository().join("charts/domicile"));
-    helm.args(["--namespace", "domicile-system", "--create-namespace", "--set", "replicas=0"]);
-    helm.env("KUBECONFIG", &cluster.kubeconfig);
-    for kind in ["CACHE", "CONFIG", "DATA"] {
-        helm.env(format!("HELM_{kind}_HOME"), scratch().join("helm"));
-    }
-    succeed(&mut helm).map(drop)
 }
 
 fn apply(admin: &User, yaml: &str) -> Result<(), String> {

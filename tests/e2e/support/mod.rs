@@ -20,7 +20,7 @@ pub mod workloads;
 pub mod prelude {
     pub use super::kinds::*;
     pub use super::{
-        installation::{Turn, alone, condition, residency, shared},
+        installation::{CHART, Turn, alone, condition, residency, shared, to_install_anew},
         made::{Made, data_center},
         manifest::{Manifest, parse},
         namespace::{Namespace, PIN, bare_pod, fresh_name},

@@ -20,12 +20,16 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// An operator that is not started yet. `token` is its ServiceAccount's.
-    pub fn new(name: &str, administrators: &std::path::Path, token: &str) -> Result<Self, String> {
-        let kubeconfig = scratch().join(format!("{name}-operator.kubeconfig"));
+    /// An operator that is nobody yet.
+    pub fn new(name: &str) -> Self {
+        let file = |what: &str| scratch().join(format!("{name}-operator.{what}"));
+        Self { kubeconfig: file("kubeconfig"), log: file("log"), child: Mutex::new(None) }
+    }
+
+    /// Lets it be whom the token is for, from its next start on.
+    pub fn becomes(&self, administrators: &std::path::Path, token: &str) -> Result<(), String> {
         let text = std::fs::read_to_string(administrators).map_err(|error| error.to_string())?;
-        std::fs::write(&kubeconfig, with_token(&text, token)?).map_err(|error| error.to_string())?;
-        Ok(Self { kubeconfig, log: scratch().join(format!("{name}-operator.log")), child: Mutex::new(None) })
+        std::fs::write(&self.kubeconfig, with_token(&text, token)?).map_err(|error| error.to_string())
     }
 
     /// Starts it; its log goes on in the same file.

@@ -1,0 +1,123 @@
+//! The chart over its life, by Helm: what an upgrade, an uninstall and an install after it do to what is governed.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::support::prelude::*;
+
+const ESCAPE: &str = "spec: {nodeName: frankfurt-a}";
+
+#[test]
+fn an_upgrade_changes_what_is_trusted_and_opens_nothing_on_the_way() {
+    let stage = to_install_anew();
+    let shop = stage.governed("mainland");
+    let asks = || shop.would_ask(shop.pod("web").with("spec: {schedulerName: volcano}"));
+    asks().refused("[domicile/scheduler-name]");
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut refused = 0;
+            while !done.load(Ordering::Relaxed) {
+                shop.would_ask(shop.pod("escape").with(ESCAPE)).refused("[domicile/node-name]");
+                refused += 1;
+            }
+            refused
+        });
+        let names = "trustedSchedulers.names={default-scheduler,volcano}";
+        stage.helm(&["upgrade", "domicile", CHART, "--reuse-values", "--set", names]).unwrap();
+        eventually("the new scheduler is trusted", SOON, || {
+            let reply = asks();
+            when(reply.ok(), || reply.message)
+        });
+        stage.helm(&["rollback", "domicile", "1"]).unwrap();
+        eventually("it is trusted no more", SOON, || when(!asks().ok(), || "the pod is accepted".into()));
+        done.store(true, Ordering::Relaxed);
+        assert!(watcher.join().unwrap() > 0, "the escape was tried");
+    });
+    stage.becomes("mainland", "Ready", "True");
+}
+
+#[test]
+fn a_value_that_the_chart_does_not_know_is_refused_by_name() {
+    let stage = to_install_anew();
+    let said = stage.helm(&["upgrade", "domicile", CHART, "--set", "trustedScheduler.names={any}"]).unwrap_err();
+    assert!(said.contains("trustedScheduler") && said.contains("not allowed"), "{said}");
+}
+
+/// What the chart installs, but for the definitions and the release's namespace.
+fn installed(stage: &Turn) -> Vec<String> {
+    let mut kinds = vec![
+        "validatingadmissionpolicies",
+        "validatingadmissionpolicybindings",
+        "clusterroles",
+        "clusterrolebindings",
+        "namespaces",
+    ];
+    if stage.mutates() {
+        kinds.extend(["mutatingadmissionpolicies", "mutatingadmissionpolicybindings"]);
+    }
+    let all = stage.admin.kubectl(&format!("get {} -o name", kinds.join(","))).expected();
+    let own = |line: &&str| line.contains("/domicile") && *line != "namespace/domicile-system";
+    all.lines().filter(own).map(str::to_owned).collect()
+}
+
+/// What the operator writes: StorageClasses, and keys on nodes and namespaces other than the canary.
+fn written(stage: &Turn) -> Vec<String> {
+    let view = stage.admin.kubectl("get nodes,namespaces,storageclasses -o json").expected();
+    let view: Value = serde_json::from_str(&view).unwrap();
+    let marks = |metadata: &Value| -> Vec<String> {
+        let maps = [&metadata["labels"], &metadata["annotations"]].into_iter().filter_map(Value::as_object);
+        let entries = maps.flatten().filter(|(key, _)| key.contains("domicile.dev"));
+        entries.filter(|(_, value)| *value != "none").map(|(key, _)| key.clone()).collect()
+    };
+    let objects = view["items"].as_array().unwrap().iter().map(|object| &object["metadata"]);
+    objects
+        .filter(|metadata| metadata["name"] != "domicile-canary")
+        .filter_map(|metadata| Some(marks(metadata)).filter(|marks| !marks.is_empty()).map(|marks| (metadata, marks)))
+        .map(|(metadata, marks)| format!("{}: {}", metadata["name"], marks.join(", ")))
+        .collect()
+}
+
+#[test]
+fn an_uninstall_by_the_book_leaves_nothing_and_an_install_after_it_starts_over() {
+    let stage = to_install_anew();
+    let shop = stage.governed("mainland");
+    shop.accepts(shop.pod("web"));
+    shop.runs("web");
+    let platform = stage.platform_team();
+    for space in stage.admin.list(&NAMESPACE, "") {
+        if space["metadata"]["labels"]["domicile.dev/residency"] == "mainland" {
+            let name = space["metadata"]["name"].as_str().unwrap();
+            let reply = platform.patch(
+                &NAMESPACE,
+                "",
+                name,
+                &json!({"metadata": {"labels": {"domicile.dev/residency": "none"}}}),
+            );
+            assert!(reply.ok() || reply.code == 404, "{reply:?}");
+        }
+    }
+    platform.delete(&DATA_RESIDENCY, "", "mainland").expected();
+    for center in stage.admin.list(&DATA_CENTER, "") {
+        platform.delete(&DATA_CENTER, "", center["metadata"]["name"].as_str().unwrap()).expected();
+    }
+    eventually("Domicile takes away what it wrote", LATER, || {
+        let (residencies, written) = (stage.admin.list(&DATA_RESIDENCY, ""), written(&stage));
+        when(residencies.is_empty() && written.is_empty(), || format!("{written:#?}"))
+    });
+    assert!(!installed(&stage).is_empty());
+    stage.operator.kill();
+    stage.helm(&["uninstall", "domicile", "--wait"]).unwrap();
+    eventually("nothing is left", LATER, || {
+        let left = installed(&stage);
+        when(left.is_empty(), || format!("{left:#?}"))
+    });
+    assert!(stage.admin.kubectl("get crds -o name").expected().contains("dataresidencies.domicile.dev"));
+    shop.accepts(bare_pod("free").with(ESCAPE)); // the pod that was pinned runs on; nobody judges any more
+    assert_eq!(shop.get(&POD, "web")["status"]["phase"], "Running");
+
+    stage.install().unwrap();
+    let again = stage.governed("mainland");
+    again.rejects(again.pod("escape").with(ESCAPE), "domicile/node-name");
+    again.accepts(again.pod("web"));
+    again.runs("web");
+}
