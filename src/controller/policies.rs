@@ -22,7 +22,8 @@ macro_rules! policy_file {
 }
 
 /// The chart's files.
-const FILES: [(&str, &str); 13] = [
+const FILES: [(&str, &str); 16] = [
+    policy_file!("access"),
     policy_file!("bindings"),
     policy_file!("exposure"),
     policy_file!("mutate-namespaces"),
@@ -32,10 +33,12 @@ const FILES: [(&str, &str); 13] = [
     policy_file!("namespaces"),
     policy_file!("network"),
     policy_file!("nodes"),
+    policy_file!("operator"),
     policy_file!("own-objects"),
     policy_file!("pods"),
     policy_file!("storage"),
     policy_file!("threshold"),
+    policy_file!("unclassified"),
 ];
 
 /// The ConfigMap in which the chart says what it put for the tokens.
@@ -92,7 +95,12 @@ pub async fn look(client: &Client, own_namespace: &str, mutating: bool) -> Resul
 /// Every policy and binding as the chart installs it: kind and name to spec.
 fn wanted(values: &BTreeMap<String, String>, mutating: bool) -> Result<BTreeMap<(String, String), Value>, Error> {
     let mut wanted = BTreeMap::new();
-    for (name, text) in FILES.into_iter().filter(|(name, _)| mutating || !name.starts_with("mutate-")) {
+    let strict = values.get("unclassifiedNamespaces").is_some_and(|value| value == "Refuse");
+    let files = FILES.into_iter().filter(|(name, _)| match *name {
+        "unclassified" => strict,
+        name => mutating || !name.starts_with("mutate-"),
+    });
+    for (name, text) in files {
         let text = substitute(text, values);
         let documents: Vec<Value> =
             serde_saphyr::from_multiple(&text).map_err(|error| Error::File(name, error.to_string()))?;

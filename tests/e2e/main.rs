@@ -5,6 +5,7 @@
 //! admission policies (1.34), tests write what elsewhere is added, and see that what lacks it is refused.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod access;
 mod api;
 mod apply_100;
 mod bindings;
@@ -31,3 +32,4 @@ mod status;
 mod storage;
 mod support;
 mod threshold;
+mod unclassified;

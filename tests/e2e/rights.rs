@@ -41,3 +41,44 @@ fn nobody_is_given_the_verb_release() {
         .collect();
     assert!(releasing.is_empty(), "{releasing:?}");
 }
+
+#[test]
+fn the_operators_account_writes_its_own_keys_and_objects_and_nothing_else() {
+    let stage = shared();
+    let shop = stage.governed("mainland");
+    let thief = stage.service_account("domicile-system", "domicile");
+    let refused = |reply: Reply| drop(reply.refused("[domicile/operator]"));
+    let label = |value: Value| json!({"metadata": {"labels": value}});
+    for change in [
+        label(json!({"domicile.dev/residency": null})),
+        label(json!({"domicile.dev/residency": "none"})),
+        label(json!({"team": "other"})),
+        json!({"metadata": {"annotations": {"note": "other"}}}),
+        json!({"metadata": {"finalizers": ["example.com/held"]}}),
+    ] {
+        refused(thief.patch(&NAMESPACE, "", &shop.name, &change));
+    }
+    for change in [
+        json!({"spec": {"unschedulable": true}}),
+        label(json!({"zone": "other"})),
+        json!({"metadata": {"annotations": {"a": "b"}}}),
+    ] {
+        refused(thief.patch(&NODE, "", "frankfurt-a", &change));
+    }
+    let open = Manifest::from("{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: open}, spec: {podSelector: {}, egress: [{}]}}").in_namespace(&shop.name);
+    refused(thief.apply(&open));
+    shop.accepts("{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: own}, spec: {podSelector: {}, policyTypes: [Egress]}}");
+    refused(thief.delete(&NETWORK_POLICY, &shop.name, "own"));
+    refused(thief.patch(
+        &NETWORK_POLICY,
+        &shop.name,
+        "own",
+        &label(json!({"app.kubernetes.io/managed-by": "domicile"})),
+    ));
+    let class = Manifest::from(
+        "{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: other}, provisioner: ebs.csi.aws.com}",
+    );
+    refused(thief.apply(&class));
+    refused(thief.patch(&DATA_RESIDENCY, "", "mainland", &json!({"spec": {"enforcement": "Audit"}})));
+    refused(thief.patch(&DATA_CENTER, "", "shanghai-1", &json!({"spec": {"networks": ["0.0.0.0/0"]}})));
+}

@@ -1,0 +1,47 @@
+//! Strict classification: with `unclassifiedNamespaces: Refuse` a forgotten label is closed, too.
+
+use crate::support::prelude::*;
+
+#[test]
+fn a_namespace_that_says_nothing_starts_nothing_until_someone_may_say_none() {
+    let stage = to_install_anew();
+    let (before, none) = (stage.ungoverned(), stage.ungoverned());
+    before.accepts(bare_pod("older"));
+    before.runs("older");
+    let set = |value: &str| {
+        let value = format!("unclassifiedNamespaces={value}");
+        stage.helm(&["upgrade", "domicile", CHART, "--reuse-values", "--set", &value]).unwrap();
+    };
+    set("Refuse");
+    let asks = |space: &Namespace| space.would_ask(bare_pod("new"));
+    let said = eventually("what is not classified is refused", SOON, || {
+        let reply = asks(&before);
+        if reply.ok() { Err("the pod is accepted".to_owned()) } else { Ok(reply.refused("[domicile/unclassified]")) }
+    });
+    assert!(said.contains("verb declassify"), "{said}");
+    assert_eq!(before.get(&POD, "older")["status"]["phase"], "Running", "what runs runs on");
+    before.would_ask(bare_claim("data")).refused("[domicile/unclassified]");
+
+    let declassify = json!({"metadata": {"labels": {"domicile.dev/residency": "none"}}});
+    stage.tenant.patch(&NAMESPACE, "", &none.name, &declassify).refused("[domicile/declassify]");
+    let made = Manifest::from(
+        "{apiVersion: v1, kind: Namespace, metadata: {name: made-none, labels: {domicile.dev/residency: none}}}",
+    );
+    stage.tenant.try_create(&made).refused("[domicile/declassify]");
+    stage.admin.patch(&NAMESPACE, "", &none.name, &declassify).expected();
+    eventually("what is declassified starts", SOON, || {
+        let reply = asks(&none);
+        when(reply.ok(), || reply.message)
+    });
+    stage.tenant.patch(&NAMESPACE, "", &none.name, &json!({"metadata": {"labels": {"owner": "shop"}}})).expected();
+    let shop = stage.governed("mainland");
+    shop.accepts(shop.pod("web"));
+    stage.becomes("mainland", "Ready", "True");
+
+    set("Allow");
+    eventually("nothing is refused any more", SOON, || {
+        let reply = asks(&before);
+        when(reply.ok(), || reply.message)
+    });
+    stage.becomes("mainland", "Ready", "True");
+}
