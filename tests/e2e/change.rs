@@ -84,7 +84,10 @@ fn an_edit_of_a_residency_holds_at_once() {
     });
     residency.becomes("spec: {storage: null}");
     stage.admin.sees_the_end_of(&STORAGE_CLASS, "", "edited-ssd");
-    assert_eq!(shop.annotation("domicile.dev/storage-classes"), "-");
+    eventually("the namespace permits it no more", SOON, || {
+        let classes = shop.annotation("domicile.dev/storage-classes");
+        when(classes == "-", || classes)
+    });
 }
 
 #[test]

@@ -127,7 +127,7 @@ fn a_wide_policy_from_before_is_narrowed_or_keeps_the_namespace_closed() {
             when(because.contains("NetworkPolicy wide"), || because)
         });
         let pinned = bare_pod("late").with(&format!("spec: {{nodeSelector: {{{PIN}with-wide-policies: 'true'}}}}"));
-        let said = shop.rejects(pinned, "[domicile/refused]");
+        let said = shop.comes_to_reject(pinned, "[domicile/refused]");
         assert!(said.contains("NetworkPolicy wide"), "{said}");
         stage.becomes("with-wide-policies", "Ready", "False");
         let narrow = "spec: {egress: [{to: [{ipBlock: {cidr: 10.20.0.0/16}}]}]}";

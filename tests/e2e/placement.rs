@@ -244,8 +244,8 @@ fn a_cluster_without_a_data_center_of_the_jurisdiction_refuses() {
             || because,
         )
     });
-    let said = shop.rejects(shop.pod("web"), "[domicile/refused]");
+    let said = shop.comes_to_reject(shop.pod("web"), "[domicile/refused]");
     assert!(said.contains("BR") && said.contains("no data center"), "{said}");
-    shop.rejects(bare_claim("data"), "[domicile/refused]|[domicile/storage-class]");
+    shop.comes_to_reject(bare_claim("data"), "[domicile/refused]|[domicile/storage-class]");
     shop.accepts("{apiVersion: v1, kind: ConfigMap, metadata: {name: settings}}");
 }

@@ -50,7 +50,7 @@ fn residencies_that_exclude_each_other_refuse() {
         let because = both.annotation("domicile.dev/refused-because");
         when(because.contains("in common"), || because)
     });
-    let said = both.rejects(both.pod("web"), "[domicile/refused]");
+    let said = both.comes_to_reject(both.pod("web"), "[domicile/refused]");
     assert!(said.contains("mainland, germany"), "{said}");
 }
 

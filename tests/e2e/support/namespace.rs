@@ -113,6 +113,17 @@ impl Namespace {
         self.asks(manifest).refused(rule)
     }
 
+    /// The same, where the rules have just changed: the API server judges by a cache that is a moment behind.
+    #[track_caller]
+    pub fn comes_to_reject(&self, manifest: impl Into<Manifest>, rule: &str) -> String {
+        let manifest = manifest.into().in_namespace(&self.name);
+        let refused = eventually(&format!("{rule} refuses"), SOON, || {
+            let reply = self.tenant.try_create(&manifest);
+            if reply.ok() { Err("it passes".to_owned()) } else { Ok(reply) }
+        });
+        refused.refused(rule)
+    }
+
     /// The tenant makes an object; "try again" is obeyed, since a cache of the server may be a moment behind.
     pub fn asks(&self, manifest: impl Into<Manifest>) -> Reply {
         let manifest = manifest.into().in_namespace(&self.name);
