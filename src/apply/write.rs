@@ -28,6 +28,8 @@ use super::Error;
 
 /// No request may take longer: the API server is near, and a request that hangs holds its key.
 const LIMIT: Duration = Duration::from_secs(10);
+/// So often a policy that somebody else had made is taken over in one write.
+const TAKEOVERS: usize = 3;
 
 async fn limited<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
     match tokio::time::timeout(LIMIT, request).await {
@@ -86,11 +88,31 @@ pub async fn delete_class(client: Client, name: &str) -> Result<(), Error> {
     gone(limited(Api::<StorageClass>::all(client).delete(name, &DeleteParams::default())).await.map(drop))
 }
 
-/// Writes a whole network policy.
+/// Writes a whole network policy of Domicile's. One that somebody else had made under its name is taken over: fields that
+/// are his outlive an apply, so they are replaced; finalizers and owners, by which he could hold or end it, go.
 ///
 /// # Errors
-/// Why it was not done.
+/// Why it was not done, or that what stands is still not what was written.
 pub async fn apply_policy(client: Client, key: &Key, spec: NetworkPolicySpec) -> Result<Policy, Error> {
+    let written = Api::<NetworkPolicy>::namespaced(client.clone(), &key.namespace);
+    for _ in 0..TAKEOVERS {
+        let standing = apply_once(client.clone(), key, spec.clone()).await?;
+        if standing.spec == spec && !standing.terminating && !standing.encumbered {
+            return Ok(standing);
+        }
+        // A policy that is being deleted is gone with its last finalizer, and made again in the next round.
+        let replaced = json!([
+            {"op": "replace", "path": "/spec", "value": spec},
+            {"op": "add", "path": "/metadata/finalizers", "value": []},
+            {"op": "add", "path": "/metadata/ownerReferences", "value": []},
+        ]);
+        let patch: json_patch::Patch = serde_json::from_value(replaced).unwrap_or_default();
+        gone(limited(written.patch(&key.name, &merge(), &Patch::<()>::Json(patch))).await.map(drop))?;
+    }
+    Err(Error::Refused(format!("NetworkPolicy {} does not become what it is to be; somebody else writes it", key.name)))
+}
+
+async fn apply_once(client: Client, key: &Key, spec: NetworkPolicySpec) -> Result<Policy, Error> {
     let policy = NetworkPolicy {
         metadata: ObjectMeta {
             name: Some(key.name.clone()),

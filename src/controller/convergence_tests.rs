@@ -61,12 +61,13 @@ impl Stored {
         let policies = own.chain(self.tenants.iter().map(|entry| one(entry, false))).collect();
         world.absorb(Change::Policy(Delta::Replaced(policies)));
         world.absorb(Change::Pod(Delta::Replaced(self.pods.clone())));
-        world.absorb(Change::Namespace(Delta::Replaced([("vehicles".to_owned(), self.namespace.clone())].into())));
+        world
+            .absorb(Change::Namespace(Delta::Replaced([(self.namespace.name.clone(), self.namespace.clone())].into())));
         world
     }
 
     fn step(&self, mode: &str) -> Option<Step> {
-        next(&self.read(mode), &self.namespace, false)
+        next(&self.read(mode), &self.namespace, None)
     }
 
     /// Does what a step says, as the API server would.
@@ -79,7 +80,12 @@ impl Stored {
                 self.patch(&patch);
             }
             Step::Patch { patch, .. } => self.patch(&patch),
-            Step::Settle { wanted, .. } => {
+            Step::Settle { mut wanted, .. } => {
+                wanted.held_pods = vec![keys::ALL_PODS.to_owned()];
+                let patch = confine(&self.namespace, &wanted);
+                self.patch(&patch);
+            }
+            Step::List { wanted } => {
                 let patch = confine(&self.namespace, &wanted);
                 self.patch(&patch);
             }
@@ -135,28 +141,35 @@ fn a_crash_behind_any_write_reaches_the_same_end() {
 fn a_namespace_created_with_its_label_is_opened_in_one_step_to_the_same_end() {
     let labelled = Stored::labelled("mainland");
     let newborn = |mode: &str, stored: &Stored| {
-        let mut world = stored.read(mode);
-        world.absorb(Change::Namespace(Delta::Gone("vehicles".into())));
+        let other = Namespace { name: "other".into(), uid: "2".into(), ..Namespace::default() };
+        let mut world = Stored { namespace: other, ..stored.clone() }.read(mode);
         world.absorb(Change::Namespace(Delta::Applied("vehicles".into(), stored.namespace.clone())));
         world
     };
     let space = |world: &World| world.snapshot.namespaces.get("vehicles").unwrap().clone();
     let world = newborn("Enforce", &labelled);
-    let step = next(&world, &space(&world), false).unwrap();
+    let step = next(&world, &space(&world), None).unwrap();
     assert!(matches!(&step, Step::Open { isolating: Some(_), permitting: Some(_), .. }), "{step:?}");
     let mut opened = labelled.clone();
     opened.write(step);
     assert_eq!(&opened, labelled.clone().way("Enforce").last().unwrap());
 
+    // One that was there under the same name before may still get what was asked for then.
+    let mut again = newborn("Enforce", &labelled);
+    again.absorb(Change::Namespace(Delta::Gone("vehicles".into())));
+    let reborn = Namespace { uid: "3".into(), ..labelled.namespace.clone() };
+    again.absorb(Change::Namespace(Delta::Applied("vehicles".into(), reborn)));
+    assert!(matches!(next(&again, &space(&again), None), Some(Step::Policy { .. })));
+
     // Once it was open in another mode, there may be pods that no watch has brought yet: it is closed first.
     let audited = labelled.clone().way("Audit").pop().unwrap();
     let world = newborn("Enforce", &audited);
-    assert!(matches!(next(&world, &space(&world), false), Some(Step::Policy { .. })));
+    assert!(matches!(next(&world, &space(&world), None), Some(Step::Policy { .. })));
     // So it is where a pod is there already.
     let pod = Pod { uid: "older".into(), ..Pod::default() };
     let inhabited = Stored { pods: [(Key::new("vehicles", "older"), pod)].into(), ..labelled };
     let world = newborn("Enforce", &inhabited);
-    assert!(matches!(next(&world, &space(&world), false), Some(Step::Policy { .. })));
+    assert!(matches!(next(&world, &space(&world), None), Some(Step::Policy { .. })));
 }
 
 #[test]
@@ -175,7 +188,11 @@ fn between_two_modes_nothing_is_open_that_is_not_listed() {
     let way = audited.way("Enforce");
     for state in &way {
         let enforced = state.namespace.labels.get(keys::ENFORCEMENT).is_some_and(|mode| mode == "Enforce");
-        let held = state.namespace.annotations.get(keys::HELD_PODS).is_some_and(|held| held == "pending");
+        let held = state
+            .namespace
+            .annotations
+            .get(keys::HELD_PODS)
+            .is_some_and(|held| ["pending", keys::ALL_PODS].contains(&held.as_str()));
         assert!(!(enforced && state.is_open()) || (held && state.is_isolated()), "{state:?}");
     }
     let closed = |state: &&Stored| {
@@ -210,9 +227,26 @@ fn a_residency_that_vanished_leaves_what_stands() {
     let world = confined.read("Enforce");
     let mut without = world;
     without.absorb(Change::Residency(Delta::Replaced(BTreeMap::new())));
-    assert_eq!(next(&without, &confined.namespace, false), None);
+    assert_eq!(next(&without, &confined.namespace, None), None);
     confined.namespace.terminating = true;
     assert_eq!(confined.step("Enforce"), None);
+}
+
+#[test]
+fn isolation_is_put_back_also_while_a_residency_that_is_named_does_not_exist() {
+    let mut confined = Stored::labelled("mainland").way("Enforce").pop().unwrap();
+    confined.namespace.labels.insert(keys::RESIDENCY.to_owned(), "mainland_nowhere".to_owned());
+    confined.policies.remove(&Key::new("vehicles", keys::ISOLATING_POLICY));
+    let end = confined.way("Enforce").pop().unwrap();
+    assert!(end.is_isolated() && !end.is_open(), "{end:?}");
+}
+
+#[test]
+fn what_waits_for_the_permitting_policy_is_nothing_that_closes() {
+    let mut confined = Stored::labelled("mainland").way("Enforce").pop().unwrap();
+    confined.policies.remove(&Key::new("vehicles", keys::PERMITTING_POLICY));
+    confined.namespace.annotations.insert(keys::NETWORKS.to_owned(), "10.0.0.0/8".to_owned());
+    assert!(matches!(confined.step("Enforce"), Some(Step::Patch { .. })), "{:?}", confined.step("Enforce"));
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! The next step for one namespace, decided from what is known, one write at a time.
 //!
 //! The order is what makes it safe: network policies first; then the namespace is closed (`refused-because: being
-//! confined`) with its rules in force; then what is older than the rules is narrowed and listed; last it is opened. Where
+//! confined`) with its rules in force; then what is older than the rules is narrowed, and it is opened
+//! with the binding of pods held; last, when nothing older can still arrive, the pods that must not be bound are listed. Where
 //! nothing can be older, because the namespace was created with the label, it is opened as soon as it is isolated. A crash
 //! after any write finds the namespace refused by the threshold, closed or confined, and the same decision goes on from
 //! there.
 
 use std::{collections::BTreeSet, time::Duration};
 
-use futures::future::try_join;
+use futures::{StreamExt as _, TryStreamExt as _, future::try_join, stream};
 use k8s_openapi::api::networking::v1::NetworkPolicySpec;
 use kube::Client;
 
@@ -37,6 +38,14 @@ const TOUCHES: usize = 5;
 /// The pause between two touches.
 const BETWEEN_TOUCHES: Duration = Duration::from_millis(100);
 
+/// So long pods are not bound in a namespace that was relabelled: a creation that was admitted before may wait in the API
+/// server (measured: 10 s for a contended ResourceQuota), and its pod is in nobody's list yet.
+pub const BINDING_HOLD: Duration = Duration::from_secs(12);
+/// So long pods that were listed when a namespace was confined are held though no watch has brought them.
+pub const HELD_GRACE: Duration = Duration::from_secs(60);
+/// Policies that are touched at a time.
+const TOUCHED_AT_ONCE: usize = 16;
+
 /// What to do next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
@@ -64,7 +73,12 @@ pub enum Step {
         /// What that comes to, for people.
         meaning: Meaning,
     },
-    /// Narrow and list what is older than the rules, then open.
+    /// List the pods that must not be bound, once nothing that was admitted before can still arrive.
+    List {
+        /// What is to stand then.
+        wanted: Box<Confinement>,
+    },
+    /// Narrow what is older than the rules, then open, with the binding of pods held.
     Settle {
         /// What is to stand at the end.
         wanted: Box<Confinement>,
@@ -88,10 +102,16 @@ pub enum Meaning {
     Unresolved,
 }
 
-/// The next step for `space`; `None` where everything stands. `keep_held` keeps the listed pods that no watch has brought
-/// yet.
+/// Whether no pod of `space` may be bound for now.
 #[must_use]
-pub fn next(world: &World, space: &Namespace, keep_held: bool) -> Option<Step> {
+pub fn is_binding_held(space: &Namespace) -> bool {
+    space.annotations.get(keys::HELD_PODS).is_some_and(|held| held == keys::ALL_PODS)
+}
+
+/// The next step for `space`; `None` where everything stands. `age` says how long ago it was confined, where this process
+/// saw that.
+#[must_use]
+pub fn next(world: &World, space: &Namespace, age: Option<Duration>) -> Option<Step> {
     if space.terminating {
         return None;
     }
@@ -105,9 +125,7 @@ pub fn next(world: &World, space: &Namespace, keep_held: bool) -> Option<Step> {
             world.mutation.or_else(|| named.contain(keys::CANARY_RESIDENCY).then_some(Mutation::Nothing))?;
             match resolve(world, space, &named) {
                 None => missing(world, space, &named),
-                Some(confined) if confined.confinement.mode == Mode::Enforce => {
-                    enforce(world, space, confined, keep_held)
-                }
+                Some(confined) if confined.confinement.mode == Mode::Enforce => enforce(world, space, confined, age),
                 Some(confined) => observe(world, space, &confined),
             }
         }
@@ -158,6 +176,11 @@ fn unwanted_policy(world: &World, space: &Namespace) -> Option<Step> {
 
 /// A residency that is named does not exist. A confinement that stands for it is left as it is.
 fn missing(world: &World, space: &Namespace, named: &Residencies) -> Option<Step> {
+    let enforces = space.labels.get(keys::ENFORCEMENT).is_some_and(|mode| *mode == Mode::Enforce.to_string());
+    if enforces && !stands(world, space, keys::ISOLATING_POLICY, Some(&network::isolating())) {
+        let key = Key::new(&space.name, keys::ISOLATING_POLICY);
+        return Some(Step::Policy { key, spec: Some(Box::new(network::isolating())) });
+    }
     if space.confined_for() == Some(named.value()) {
         return None;
     }
@@ -187,13 +210,13 @@ fn meaning(space: &Namespace, wanted: &Confinement) -> Meaning {
     if space.confined_for() == wanted.confined_for.as_deref() { Meaning::Updated } else { Meaning::Confined }
 }
 
-fn enforce(world: &World, space: &Namespace, confined: Confined, keep_held: bool) -> Option<Step> {
+fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Duration>) -> Option<Step> {
     let stands = is_enforced(space, &confined.confinement);
     let wide = wide_policies(world, space, &confined.confinement);
-    let mut policies = policies(world, space, &confined);
+    let policies = policies(world, space, &confined);
     let mut wanted = confined.confinement;
     if is_untouched(world, space) && wide.is_empty() {
-        let written = policies.filter_map(|(key, spec)| Some((key, Box::new(spec?))));
+        let written = policies.into_iter().filter_map(|(key, spec)| Some((key, Box::new(spec?))));
         let (isolating, permitting): (Vec<_>, Vec<_>) =
             written.partition(|(key, _)| key.name == keys::ISOLATING_POLICY);
         let patch = confine(space, &wanted);
@@ -203,8 +226,12 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, keep_held: bool
             patch,
         });
     }
-    if let Some((key, spec)) = policies.next() {
-        return Some(Step::Policy { key, spec: spec.map(Box::new) });
+    // A permitting policy that is not there yet only opens: it comes last, so that nothing waits for it that closes.
+    let opens = |key: &Key| key.name == keys::PERMITTING_POLICY && !world.snapshot.policies.contains_key(key);
+    let (last, first): (Vec<_>, Vec<_>) = policies.into_iter().partition(|(key, _)| opens(key));
+    let step = |(key, spec): (Key, Option<NetworkPolicySpec>)| Step::Policy { key, spec: spec.map(Box::new) };
+    if let Some(policy) = first.into_iter().next() {
+        return Some(step(policy));
     }
     if space.annotations.get(keys::REFUSED_BECAUSE).is_some_and(|reason| reason == BEING_CONFINED)
         && space.labels.get(keys::ENFORCEMENT).is_some_and(|mode| *mode == Mode::Enforce.to_string())
@@ -214,12 +241,20 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, keep_held: bool
     if !stands {
         return Some(Step::Patch { patch: close(space, &wanted), meaning: Meaning::Closed });
     }
-    if keep_held {
+    refuse_while_open(&mut wanted, wide.first());
+    if is_binding_held(space) {
+        if age.is_none_or(|age| age >= BINDING_HOLD) {
+            return Some(Step::List { wanted: Box::new(wanted) });
+        }
+        wanted.held_pods = vec![keys::ALL_PODS.to_owned()];
+    } else if age.is_some_and(|age| age < HELD_GRACE) {
         keep_listed(space, &mut wanted);
     }
-    refuse_while_open(&mut wanted, wide.first());
     let patch = confine(space, &wanted);
-    (!patch.is_empty()).then_some(Step::Patch { patch, meaning: Meaning::Updated })
+    if patch.is_empty() {
+        return last.into_iter().next().map(step);
+    }
+    Some(Step::Patch { patch, meaning: Meaning::Updated })
 }
 
 /// Whether the confinement that stands is for this label and enforces.
@@ -235,22 +270,21 @@ fn is_untouched(world: &World, space: &Namespace) -> bool {
     space.labelled_at_birth && !confined && in_namespace(&world.snapshot.pods, &space.name).next().is_none()
 }
 
+/// Whether one of Domicile's policies is as wanted, and in nobody else's hands.
+fn stands(world: &World, space: &Namespace, name: &str, spec: Option<&NetworkPolicySpec>) -> bool {
+    let live = world.snapshot.policies.get(&Key::new(&space.name, name));
+    live.map(|policy| &policy.spec) == spec
+        && live.is_none_or(|policy| policy.managed && !policy.terminating && !policy.encumbered)
+}
+
 /// What is wanted of the isolating and of the permitting policy, where it does not stand.
-fn policies<'a>(
-    world: &'a World,
-    space: &'a Namespace,
-    confined: &Confined,
-) -> impl Iterator<Item = (Key, Option<NetworkPolicySpec>)> + use<'a> {
+fn policies(world: &World, space: &Namespace, confined: &Confined) -> Vec<(Key, Option<NetworkPolicySpec>)> {
     let wanted = [
         (keys::ISOLATING_POLICY, Some(network::isolating())),
         (keys::PERMITTING_POLICY, network::permitting(confined)),
     ];
-    wanted.into_iter().filter_map(|(name, spec)| {
-        let key = Key::new(&space.name, name);
-        let live = world.snapshot.policies.get(&key);
-        let stands = live.map(|policy| &policy.spec) == spec.as_ref() && live.is_none_or(|policy| policy.managed);
-        (!stands).then_some((key, spec))
-    })
+    let missing = wanted.into_iter().filter(|(name, spec)| !stands(world, space, name, spec.as_ref()));
+    missing.map(|(name, spec)| (Key::new(&space.name, name), spec)).collect()
 }
 
 fn wide_policies(world: &World, space: &Namespace, wanted: &Confinement) -> Vec<Key> {
@@ -273,7 +307,7 @@ fn refuse_while_open(wanted: &mut Confinement, wide: Option<&Key>) {
 
 /// Pods that were listed when the namespace was closed stay listed: the watch may not have brought them yet.
 fn keep_listed(space: &Namespace, wanted: &mut Confinement) {
-    let listed = space.annotations.get(keys::HELD_PODS).filter(|listed| *listed != "-");
+    let listed = space.annotations.get(keys::HELD_PODS).filter(|listed| *listed != "-" && *listed != keys::ALL_PODS);
     let mut held: BTreeSet<String> = wanted.held_pods.drain(..).collect();
     held.extend(listed.into_iter().flat_map(|listed| listed.split(',')).map(str::to_owned));
     wanted.held_pods = held.into_iter().collect();
@@ -287,8 +321,13 @@ pub async fn carry_out(client: Client, space: Namespace, step: Step) -> Result<W
     let name = space.name.clone();
     match step {
         Step::Policy { key, spec: Some(spec) } => {
-            let changes = apply_policy(client, Some((key, spec))).await?.into_iter().collect();
-            Ok(Written { changes, meaning: None })
+            let written = apply_policy(client.clone(), Some((key.clone(), spec))).await;
+            if let Err(apply::Error::Refused(reason)) = &written
+                && key.name == keys::ISOLATING_POLICY
+            {
+                close_unisolated(client, &space, reason).await?;
+            }
+            Ok(Written { changes: written?.into_iter().collect(), meaning: None })
         }
         Step::Policy { key, spec: None } => {
             apply::delete_policy(client, &key).await?;
@@ -307,6 +346,7 @@ pub async fn carry_out(client: Client, space: Namespace, step: Step) -> Result<W
             let after = write(client, &space, &patch).await?;
             Ok(Written::one(Change::Namespace(Delta::Applied(name, after))).meaning(meaning))
         }
+        Step::List { wanted } => list(client, space, *wanted).await,
         Step::Settle { wanted, wide } => settle(client, space, *wanted, wide).await,
     }
 }
@@ -318,6 +358,18 @@ async fn apply_policy(
     let Some((key, spec)) = wanted else { return Ok(None) };
     let policy = apply::apply_policy(client, &key, *spec).await?;
     Ok(Some(Change::Policy(Delta::Applied(key, policy))))
+}
+
+/// Nothing may start in a namespace that cannot be isolated.
+async fn close_unisolated(client: Client, space: &Namespace, reason: &str) -> Result<(), apply::Error> {
+    let reason: String = reason.chars().take(300).collect();
+    let patch =
+        namespace::refuse(space, &format!("NetworkPolicy {} cannot be written ({reason})", keys::ISOLATING_POLICY));
+    if patch.is_empty() {
+        return Ok(());
+    }
+    tracing::warn!(namespace = %space.name, reason, "a namespace cannot be isolated; closing it");
+    apply::patch_namespace(client, space, &patch).await.map(drop)
 }
 
 /// Writes a confinement. Where the API server does not take it (others' annotations may have used up what an object can
@@ -360,7 +412,7 @@ async fn narrow(client: Client, key: &Key, wanted: &Confinement) -> Result<Narro
     Ok(Narrowed::No)
 }
 
-/// Narrows older policies, lists older pods, opens.
+/// Narrows older policies, opens, and lets no pod be bound yet.
 async fn settle(
     client: Client,
     space: Namespace,
@@ -370,25 +422,38 @@ async fn settle(
     tokio::time::sleep(SETTLING).await;
     let mut written = Written::default();
     let mut still_wide = None;
-    for key in wide {
-        match narrow(client.clone(), &key, &wanted).await? {
+    let touches = wide.into_iter().map(|key| {
+        let (client, wanted) = (client.clone(), &wanted);
+        async move { narrow(client, &key, wanted).await.map(|narrowed| (key, narrowed)) }
+    });
+    let touched: Vec<_> = stream::iter(touches).buffer_unordered(TOUCHED_AT_ONCE).try_collect().await?;
+    for (key, narrowed) in touched {
+        match narrowed {
             Narrowed::Gone => {}
             Narrowed::Exactly(policy) => written.push(Change::Policy(Delta::Applied(key, *policy))),
             Narrowed::No => drop(still_wide.get_or_insert(key)),
         }
     }
     refuse_while_open(&mut wanted, still_wide.as_ref());
+    let pods = apply::pods_of(client.clone(), &space.name).await?;
+    wanted.held_pods = vec![keys::ALL_PODS.to_owned()];
+    // Whether bound pods stand outside is judged by what the watch brings, in the step that follows.
+    wanted.peer &= !pods.iter().any(|(_, pod)| pod.node.is_some() && pod.is_active());
+    let after = write(client, &space, &confine(&space, &wanted)).await?;
+    written.push(Change::Namespace(Delta::Applied(space.name.clone(), after)));
+    Ok(written.meaning(Meaning::Confined))
+}
+
+/// Lists the pods that are neither bound nor pinned, as the API server has them now, and lets all others be bound.
+async fn list(client: Client, space: Namespace, mut wanted: Confinement) -> Result<Written, apply::Error> {
     if let Some(value) = &wanted.confined_for
         && let Named::Residencies(named) = Named::parse(Some(value))
     {
         let pods = apply::pods_of(client.clone(), &space.name).await?;
-        let unpinned = |pod: &Pod| pod.node.is_none() && pod.is_active() && !resolve::is_pinned(&pod.pins, &named);
+        let unpinned = |pod: &Pod| pod.node.is_none() && !resolve::is_pinned(&pod.pins, &named);
         wanted.held_pods = pods.iter().filter(|(_, pod)| unpinned(pod)).map(|(_, pod)| pod.uid.clone()).collect();
         wanted.held_pods.sort();
-        // Whether bound pods stand outside is judged by what the watch brings, in the step that follows.
-        wanted.peer &= !pods.iter().any(|(_, pod)| pod.node.is_some() && pod.is_active());
     }
     let after = write(client, &space, &confine(&space, &wanted)).await?;
-    written.push(Change::Namespace(Delta::Applied(space.name.clone(), after)));
-    Ok(written.meaning(Meaning::Confined))
+    Ok(Written::one(Change::Namespace(Delta::Applied(space.name.clone(), after))).meaning(Meaning::Updated))
 }

@@ -36,8 +36,8 @@ use crate::{
 
 /// Statuses wait so long, so that one is written for many changes.
 const STATUS_DELAY: Duration = Duration::from_millis(200);
-/// So long pods that were listed when a namespace was confined are held though no watch has brought them.
-const HELD_GRACE: Duration = Duration::from_secs(60);
+/// The longest sleep.
+const LONGEST: Duration = Duration::from_secs(60);
 /// So many changes are taken in before work is looked at again.
 const CHANGES_AT_ONCE: usize = 1024;
 
@@ -84,7 +84,7 @@ impl Operator {
     /// Works until the watches end.
     pub async fn run(mut self, mut changes: mpsc::Receiver<Change>, mut seen: watch::Receiver<Option<Surroundings>>) {
         loop {
-            let wake = self.queue.wake().unwrap_or_else(|| Instant::now() + HELD_GRACE);
+            let wake = self.queue.wake().unwrap_or_else(|| Instant::now() + LONGEST);
             tokio::select! {
                 change = changes.recv() => {
                     let Some(change) = change else { return };
@@ -212,11 +212,16 @@ impl Operator {
             return None;
         };
         let now = Instant::now();
-        let graced = self.settled_at.get(name).map(|at| *at + HELD_GRACE).filter(|until| *until > now);
-        if let Some(until) = graced {
+        if namespace::is_binding_held(space) {
+            self.settled_at.entry(name.to_owned()).or_insert(now); // it was confined by a process before this one
+        }
+        let settled_at = self.settled_at.get(name).copied();
+        let waits = [namespace::BINDING_HOLD, namespace::HELD_GRACE];
+        let next_look = settled_at.and_then(|at| waits.into_iter().map(|wait| at + wait).find(|until| *until > now));
+        if let Some(until) = next_look {
             self.queue.add(Work::Namespace(name.to_owned()), until);
         }
-        let step = namespace::next(&self.world, space, graced.is_some());
+        let step = namespace::next(&self.world, space, settled_at.map(|at| now - at));
         let restored = self.memory.policies(&self.world, space, step.as_ref());
         self.tell(restored);
         let (space, step) = (self.world.snapshot.namespaces.get(name)?, step?);

@@ -48,6 +48,9 @@ pub struct World {
     due: BTreeSet<Work>,
     /// Namespaces that are never governed, the operator's own among them.
     ungoverned: BTreeSet<String>,
+    /// Names of namespaces that were seen and are gone: what was asked for in them may still be on its way, and arrive in a
+    /// new namespace of the same name.
+    gone: BTreeSet<String>,
 }
 
 impl World {
@@ -220,15 +223,23 @@ impl World {
 
     fn absorb_namespaces(&mut self, delta: Delta<String, Namespace>) {
         let names = touched(&delta, &self.snapshot.namespaces);
+        match &delta {
+            Delta::Applied(..) => {}
+            Delta::Gone(name) => drop(self.gone.insert(name.clone())),
+            Delta::Replaced(new) => {
+                self.gone.extend(self.snapshot.namespaces.keys().filter(|name| !new.contains_key(*name)).cloned());
+            }
+        }
         let values = self.confined_values();
         let delta = match delta {
             Delta::Applied(name, mut space) => {
-                let known = self.snapshot.namespaces.get(&name).filter(|known| known.uid == space.uid);
+                let namesake = self.snapshot.namespaces.get(&name);
+                let known = namesake.filter(|known| known.uid == space.uid);
                 if known.is_some_and(|known| is_older(&space, known)) {
                     return;
                 }
                 space.labelled_at_birth = match known {
-                    None => true,
+                    None => namesake.is_none() && !self.gone.contains(&name),
                     Some(known) => known.labelled_at_birth && known.named() == space.named(),
                 };
                 Delta::Applied(name, space)

@@ -38,6 +38,9 @@ pub const MUTATION: &str = "domicile.dev/mutation";
 /// UIDs of unbound pods that are older than the confinement and not pinned.
 pub const HELD_PODS: &str = "domicile.dev/held-pods";
 
+/// The value of [`HELD_PODS`] by which every pod is held.
+pub const ALL_PODS: &str = "*";
+
 /// The labels of a confinement, all of which only the operator writes.
 pub const CONFINEMENT_LABELS: [&str; 3] = [ENFORCEMENT, CONFINED_FOR, PEER];
 /// The annotations of a confinement, all of which only the operator writes.

@@ -181,6 +181,8 @@ impl From<net::NetworkPolicy> for Policy {
         Self {
             managed: is_managed(&policy.metadata),
             terminating: policy.metadata.deletion_timestamp.is_some(),
+            encumbered: policy.metadata.finalizers.as_ref().is_some_and(|all| !all.is_empty())
+                || policy.metadata.owner_references.as_ref().is_some_and(|all| !all.is_empty()),
             uid: policy.metadata.uid.unwrap_or_default(),
             spec: policy.spec.unwrap_or_default(),
         }

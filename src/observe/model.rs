@@ -234,6 +234,8 @@ pub struct Policy {
     pub managed: bool,
     /// Whether it is being deleted.
     pub terminating: bool,
+    /// Whether it has finalizers or owners, by which others could hold or end it.
+    pub encumbered: bool,
 }
 
 /// A Service or Ingress that can be reached from outside the cluster, or leads out of it.

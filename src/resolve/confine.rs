@@ -170,7 +170,8 @@ fn peers<'a>(named: &Residencies, values: impl IntoIterator<Item = &'a str>) -> 
 
 /// Unbound pods that are not pinned: a scheduler could still send them anywhere.
 fn held_pods<'a>(named: &Residencies, pods: impl Iterator<Item = &'a Pod>) -> Vec<String> {
-    let unbound = pods.filter(|pod| pod.node.is_none() && pod.is_active());
+    // Whatever its phase: a tenant could write that it has ended, and later that it has not.
+    let unbound = pods.filter(|pod| pod.node.is_none());
     let mut uids: Vec<String> = unbound.filter(|pod| !is_pinned(&pod.pins, named)).map(|pod| pod.uid.clone()).collect();
     uids.sort();
     uids

@@ -89,12 +89,12 @@ fn edit_to_refusal(stage: &Turn) -> Vec<Duration> {
 
 fn policy_returns(stage: &Turn) -> Vec<Duration> {
     let space = stage.governed("mainland");
-    let collector = stage.service_account("kube-system", "generic-garbage-collector");
+    let finisher = stage.service_account("kube-system", "namespace-controller");
     let times = (0..TIMES).map(|_| {
         let uid = |policy: Option<Value>| policy.map(|policy| policy["metadata"]["uid"].to_string());
         let before = uid(space.find(&NETWORK_POLICY, "domicile-isolate"));
         let start = Instant::now();
-        collector.delete(&NETWORK_POLICY, &space.name, "domicile-isolate").expected();
+        finisher.delete(&NETWORK_POLICY, &space.name, "domicile-isolate").expected();
         until(start, || {
             let now = uid(space.find(&NETWORK_POLICY, "domicile-isolate"));
             now.is_some() && now != before

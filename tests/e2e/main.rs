@@ -34,3 +34,4 @@ mod storage;
 mod support;
 mod threshold;
 mod unclassified;
+mod ways_out;

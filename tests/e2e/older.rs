@@ -17,10 +17,13 @@ fn are_held(stage: &Turn, namespace: &mut Namespace, strengthen: impl FnOnce(&mu
     namespace.accepts(waiting("pending", &key));
     namespace.fits_nowhere("pending");
     strengthen(namespace);
-    let held = namespace.annotation("domicile.dev/held-pods");
     for pod in ["gated", "pending"] {
         let uid = namespace.get(&POD, pod)["metadata"]["uid"].as_str().unwrap().to_owned();
-        assert!(held.contains(&uid), "{pod} is not held: {held}");
+        eventually(&format!("{pod} is held"), SOON, || {
+            let held = namespace.annotation("domicile.dev/held-pods");
+            assert_ne!(held, "-", "nothing is held");
+            when(held.contains(&uid), || held)
+        });
     }
     let said = namespace.patch(&POD, "gated", "spec: {schedulingGates: null}").refused("[domicile/placement]");
     assert!(said.contains("older than the confinement"), "{said}");

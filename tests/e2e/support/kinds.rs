@@ -37,6 +37,7 @@ kinds! {
     BINDING = namespaced("v1", "Binding", "bindings");
     SERVICE_ACCOUNT = namespaced("v1", "ServiceAccount", "serviceaccounts");
     CONFIG_MAP = namespaced("v1", "ConfigMap", "configmaps");
+    RESOURCE_QUOTA = namespaced("v1", "ResourceQuota", "resourcequotas");
     SECRET = namespaced("v1", "Secret", "secrets");
     REPLICATION_CONTROLLER = namespaced("v1", "ReplicationController", "replicationcontrollers");
     DEPLOYMENT = namespaced("apps/v1", "Deployment", "deployments");

@@ -21,7 +21,7 @@ const RESIDENCY: &str = "domicile.dev/residency";
 /// Prefix of the labels by which nodes are verified for a residency.
 pub const PIN: &str = "residency.domicile.dev.node-restriction.kubernetes.io/";
 /// How long "try again in a second" is obeyed.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = SOON;
 
 /// A namespace, deleted when the test ends.
 pub struct Namespace {

@@ -159,7 +159,7 @@ impl User {
         self.send("GET", path, "application/json", None)
     }
 
-    fn send(&self, method: &str, path: &str, content: &str, body: Option<&Value>) -> Reply {
+    pub fn send(&self, method: &str, path: &str, content: &str, body: Option<&Value>) -> Reply {
         let bytes = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
         run(self.exchange(method, path, content, bytes))
     }
