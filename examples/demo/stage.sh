@@ -16,7 +16,7 @@ build() {
     tools=$bin:$DOMICILE_BIN
     export PATH="$tools:$PATH"
     work=$(mktemp -d "${TMPDIR:-/tmp}/domicile-demo.XXXXXX")
-    export HELM_CACHE_HOME=$work/helm HELM_CONFIG_HOME=$work/helm HELM_DATA_HOME=$work/helm
+    export HELM_CACHE_HOME=$work/helm HELM_CONFIG_HOME=$work/helm HELM_DATA_HOME=$work/helm KUBECACHEDIR=$work/kube
 }
 
 # raise_cluster: a cluster of our own, or the one that DOMICILE_TEST_KUBECONFIG names.

@@ -30,6 +30,7 @@ use crate::domain::Catalogue;
     printcolumn(name = "Claimed", type_ = "integer", json_path = ".status.nodes.claimed", description = "Nodes that the selector matches"),
     printcolumn(name = "Verified", type_ = "integer", json_path = ".status.nodes.verified", description = "Claimed nodes whose signals agree"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Conflict On", type_ = "string", json_path = ".status.conflicts[0].node", priority = 1),
     printcolumn(name = "Conflict", type_ = "string", json_path = ".status.conflicts[0].message", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name becomes a node label's value: at most 63 lower-case letters, digits and '-'"),
@@ -178,7 +179,7 @@ fn refuse_regions_elsewhere(schema: &mut schemars::Schema) {
         "!has(self.nodes.provider) || {named}.all(region, {{{table}}}[?({key})].orValue(self.jurisdiction) == self.jurisdiction)",
         table = table.join(", ")
     );
-    let message = "the region that nodes.selector names lies in another jurisdiction than spec.jurisdiction, says the region catalogue (cn-hongkong is HK, not CN); correct one of the two";
+    let message = "the region that nodes.selector names lies in another jurisdiction than spec.jurisdiction, says the region catalogue (for example cn-hongkong is HK, not CN); correct one of the two";
     let validation = serde_json::json!({"rule": rule, "message": message, "fieldPath": ".jurisdiction"});
     if let Some(rules) = schema.get_mut("x-kubernetes-validations").and_then(serde_json::Value::as_array_mut) {
         rules.push(validation);

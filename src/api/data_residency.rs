@@ -34,6 +34,7 @@ use super::{
     printcolumn(name = "Compliant", type_ = "string", json_path = r#".status.conditions[?(@.type=="Compliant")].status"#),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Network", type_ = "string", json_path = ".status.enforcedBy.network", priority = 1),
+    printcolumn(name = "Finding On", type_ = "string", json_path = ".status.findings.items[0].subject", priority = 1),
     printcolumn(name = "Worst Finding", type_ = "string", json_path = ".status.findings.items[0].message", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.size() <= 30 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name becomes part of a label's value: at most 30 lower-case letters, digits and '-', no dot"),

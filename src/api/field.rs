@@ -21,8 +21,8 @@ impl JsonSchema for JurisdictionCode {
         let codes: Vec<String> = Jurisdiction::all().map(|known| format!("'{}'", known.code())).collect();
         json_schema!({
             "type": "string",
-            "minLength": 2,
-            "maxLength": 2,
+            "minLength": 1,
+            "maxLength": 16,
             "description": "ISO 3166-1 alpha-2 code of the legal regime. CN is the mainland; HK, MO and TW are other codes and never satisfy CN. Quote it: in YAML an unquoted NO is a boolean.",
             "x-kubernetes-validations": [{
                 "rule": format!("self in [{}]", codes.join(", ")),

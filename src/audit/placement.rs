@@ -30,7 +30,15 @@ fn outside(scene: &Scene<'_>, key: &Key, pod: &Pod) -> Option<Finding> {
     };
     let wanted = scene.unsatisfied(location.jurisdiction())?;
     let message = format!("it runs on node {node}, {}; {wanted}", words(location));
-    Some(finding(key, pod, Verdict::NonCompliant, "domicile/placement", message, replace(scene, pod)))
+    let was_verified = is_pinned(&pod.pins, scene.named) && !matches!(location, Location::Verified { .. });
+    let remedy = if was_verified && !pod.terminating {
+        format!(
+            "the pod is pinned already; see in kubectl get datacenters -o wide why node {node} is not verified any more"
+        )
+    } else {
+        replace(scene, pod)
+    };
+    Some(finding(key, pod, Verdict::NonCompliant, "domicile/placement", message, remedy))
 }
 
 /// It has no node yet and no pin, so a scheduler could send it anywhere. One that is being deleted is not bound any more.
@@ -90,7 +98,7 @@ fn replace(scene: &Scene<'_>, pod: &Pod) -> String {
         Some(owner) => {
             let pins = pins(scene);
             format!(
-                "add {pins} to the nodeSelector in the template of {} {}, then delete the pod",
+                "add {pins} to the nodeSelector in the template that {} {} comes from, then delete the pod",
                 owner.kind, owner.name
             )
         }

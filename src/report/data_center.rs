@@ -49,7 +49,7 @@ pub fn status(outcome: &Outcome<'_>, now: &Time) -> DataCenterStatus {
     let in_conflict = nodes_in_conflict(claiming());
 
     let accepted = match conflict {
-        None => Judgement::yes("Accepted", "the spec is understood and contradicts no other data center"),
+        None => Judgement::yes("Accepted", "the spec is understood"),
         Some(conflict) => Judgement::no(conflict.reason(), conflict.to_string()),
     };
     let nodes_verified = nodes_verified(nodes, in_conflict.first());

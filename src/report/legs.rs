@@ -78,10 +78,8 @@ pub(super) fn compliant(outcome: &Outcome<'_>, findings: &[&Finding]) -> Judgeme
     let unclear = findings.len() - broken;
     let worst = findings.first().map(|finding| format!("{}: {}", finding.subject, finding.message)).unwrap_or_default();
     if broken > 0 {
-        return Judgement::no(
-            "NonCompliant",
-            format!("{broken} findings break it and {unclear} are unclear; the worst: {worst}"),
-        );
+        let more = if unclear == 0 { String::new() } else { format!(" and {unclear} are unclear") };
+        return Judgement::no("NonCompliant", format!("{broken} findings break it{more}; the worst: {worst}"));
     }
     if unclear > 0 {
         return Judgement::unknown("Unclear", format!("{unclear} findings are unclear; the first: {worst}"));
@@ -106,7 +104,7 @@ pub(super) fn ready(outcome: &Outcome<'_>, findings: &[&Finding]) -> Judgement {
                 outcome.namespaces.iter().filter_map(|namespace| Some((namespace.name, namespace.refused_because?)));
             let refused: Vec<String> = refused.map(|(name, reason)| format!("{name} ({reason})")).collect();
             let what = match outcome.resolved.mode {
-                Mode::Enforce => "everything is in force",
+                Mode::Enforce => "everything that the API server enforces is in force",
                 Mode::Warn => "what breaks it is warned of",
                 Mode::Audit => "what breaks it is reported",
             };
