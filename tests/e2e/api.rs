@@ -31,7 +31,10 @@ fn a_jurisdiction_is_an_iso_code() {
         );
         refused(&center(&format!("{{jurisdiction: {code}, {NODES}}}")), &["spec.jurisdiction", code, "ISO 3166-1"]);
     }
-    refused(&dres("wrong", "{jurisdictions: [CHN]}"), &["spec.jurisdictions[0]", "Too long"]);
+    refused(
+        &dres("wrong", "{jurisdictions: [CHN]}"),
+        &["spec.jurisdictions[0]", "CHN is not an ISO 3166-1", "CN, HK, DE or GB"],
+    );
     // ZZ is what Domicile calls an unknown place; nobody can ask for it.
     refused(&dres("wrong", "{jurisdictions: [ZZ]}"), &["spec.jurisdictions[0]", "ISO 3166-1"]);
 }
