@@ -32,6 +32,13 @@ fn at_rest_nothing_is_written() {
         let left: Vec<&Value> = spaces.iter().filter(governed).map(|space| &space["metadata"]["name"]).collect();
         when(left.is_empty(), || format!("{left:?} are there"))
     });
+    // Some seconds after the operator's start the canary's pods would be listed, if it had any.
+    eventually("the canary is settled", LATER, || {
+        let held =
+            stage.admin.get(&NAMESPACE, "", "domicile-canary")["metadata"]["annotations"]["domicile.dev/held-pods"]
+                .clone();
+        when(held == "-", || held.to_string())
+    });
     let status = || stage.admin.get(&DATA_RESIDENCY, "", "mainland")["status"].clone();
     let shop = stage.governed("mainland");
     shop.accepts(shop.stateful_set("db", 1));
