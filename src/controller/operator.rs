@@ -174,8 +174,8 @@ impl Operator {
                 Some((step.operation(), status::carry_out_residency(client, name.clone(), step).boxed()))
             }
             Work::DataCenter(name) => {
-                let status = status::data_center(&self.world, name)?;
-                Some((Operation::Status, status::write_data_center(client, name.clone(), status).boxed()))
+                let step = status::data_center(&self.world, name)?;
+                Some((Operation::Status, status::carry_out_data_center(client, name.clone(), step).boxed()))
             }
         }
     }
@@ -239,9 +239,10 @@ impl Operator {
         if before == judged.as_ref() {
             return;
         }
-        let (old, new) =
-            (before.map(|one| one.findings.as_slice()), judged.as_ref().map(|one| one.findings.as_slice()));
-        let tellings = events::findings(old.unwrap_or_default(), new.unwrap_or_default());
+        let tellings = judged.as_ref().map(|now| {
+            let old = before.map(|one| one.findings.as_slice());
+            events::findings(old, &now.findings, |subject| self.world.snapshot.lives(subject))
+        });
         let concerned = before.into_iter().chain(judged.as_ref()).flat_map(|one| one.named.names());
         let residencies: Vec<String> = concerned.map(str::to_owned).collect();
         match judged {
@@ -252,7 +253,7 @@ impl Operator {
         for residency in residencies {
             self.queue.add(Work::Residency(residency), soon);
         }
-        self.tell(tellings);
+        self.tell(tellings.into_iter().flatten());
         self.measure();
     }
 
@@ -273,7 +274,7 @@ impl Operator {
             Ok(written) => {
                 self.metrics.count(operation, Outcome::Done);
                 self.queue.done(&work);
-                self.tell(tellings(&self.world, &work, &written));
+                self.tell(tellings(&self.world, &work, &written).into_iter().chain(written.tellings));
                 if let (Work::Namespace(name), Some(meaning)) = (&work, written.meaning) {
                     tracing::info!(namespace = %name, ?meaning, "namespace written");
                     if meaning == Meaning::Confined {

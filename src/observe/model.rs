@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     api::{DataCenter, DataResidency},
-    domain::{Cidr, Named, keys},
+    domain::{Cidr, Named, Subject, keys},
 };
 
 /// Labels or annotations.
@@ -63,6 +63,22 @@ pub struct Snapshot {
     /// Services and Ingresses that reach outside the cluster.
     #[serde(skip)]
     pub exposed: BTreeMap<(Key, &'static str), Exposed>,
+}
+
+impl Snapshot {
+    /// Whether what a finding was about is still there and in use. Of kinds that are not read wholly, always.
+    #[must_use]
+    pub fn lives(&self, subject: &Subject) -> bool {
+        let key = Key::new(&subject.namespace, &subject.name);
+        match subject.kind {
+            "Pod" => {
+                self.pods.get(&key).is_some_and(|pod| pod.uid == subject.uid && pod.is_active() && !pod.terminating)
+            }
+            "PersistentVolumeClaim" => self.claims.get(&key).is_some_and(|claim| claim.uid == subject.uid),
+            "NetworkPolicy" => self.policies.get(&key).is_some_and(|policy| policy.uid == subject.uid),
+            _ => true,
+        }
+    }
 }
 
 /// A node.

@@ -14,6 +14,10 @@ use crate::{
     domain::{Finding, Mode, Mutation, Verdict},
 };
 
+/// Not everything that names the residency is confined, which passes where the operator works.
+pub(super) const NAMESPACES_NOT_CONFINED: &str = "NamespacesNotConfined";
+/// It is deleted, and namespaces still name it.
+pub(super) const HELD_BY_NAMESPACES: &str = "HeldByNamespaces";
 const PLUGIN_NOT_SEEN: &str = "PluginNotSeen";
 const POD_ADDRESSES_UNCLEAR: &str = "PodAddressesUnclear";
 
@@ -28,7 +32,7 @@ pub(super) fn accepted(outcome: &Outcome<'_>) -> Judgement {
     if outcome.deleting && !outcome.namespaces.is_empty() {
         let names = some_of(outcome.namespaces.iter().map(|namespace| namespace.name));
         return Judgement::yes(
-            "HeldByNamespaces",
+            HELD_BY_NAMESPACES,
             format!("it is being deleted, and stays in force while namespaces name it: {names}"),
         );
     }
@@ -179,7 +183,7 @@ fn confined(outcome: &Outcome<'_>) -> Option<Judgement> {
         let names = some_of(open.iter().map(String::as_str));
         let all = outcome.namespaces.len();
         Judgement::no(
-            "NamespacesNotConfined",
+            NAMESPACES_NOT_CONFINED,
             format!("{} of {all} namespaces that name it are not confined: {names}", open.len()),
         )
     })
