@@ -6,6 +6,7 @@
 
 mod canary;
 mod class;
+mod eviction;
 mod judge;
 mod memory;
 mod namespace;
@@ -19,6 +20,8 @@ mod world;
 
 #[cfg(test)]
 mod convergence_tests;
+#[cfg(test)]
+mod eviction_tests;
 #[cfg(test)]
 mod world_tests;
 

@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{
     class,
+    eviction::{self, Pick},
     judge::{self, Judged},
     memory::Memory,
     namespace::{self, Meaning},
@@ -57,6 +58,7 @@ pub struct Operator {
     told_locations: BTreeMap<String, Location>,
     settled_at: BTreeMap<String, Instant>,
     memory: Memory,
+    evictions: eviction::History,
     read: HashSet<std::mem::Discriminant<Change>>,
 }
 
@@ -77,6 +79,7 @@ impl Operator {
             told_locations: BTreeMap::new(),
             settled_at: BTreeMap::new(),
             memory: Memory::default(),
+            evictions: eviction::History::default(),
             read: HashSet::new(),
         }
     }
@@ -140,7 +143,7 @@ impl Operator {
         let now = Instant::now();
         for work in self.world.take_due() {
             let delay = match &work {
-                Work::Node(_) | Work::Namespace(_) | Work::Class(_) => Duration::ZERO,
+                Work::Node(_) | Work::Namespace(_) | Work::Eviction(_) | Work::Class(_) => Duration::ZERO,
                 Work::Residency(_) | Work::DataCenter(_) => STATUS_DELAY,
             };
             self.queue.add(work, now + delay);
@@ -162,6 +165,7 @@ impl Operator {
         match work {
             Work::Node(name) => self.start_node(name),
             Work::Namespace(name) => self.start_namespace(name),
+            Work::Eviction(name) => self.start_eviction(name),
             Work::Class(name) => {
                 let step = class::next(&self.world, name);
                 let restored = self.memory.class(&self.world, name, step.as_ref());
@@ -221,6 +225,7 @@ impl Operator {
         if let Some(until) = next_look {
             self.queue.add(Work::Namespace(name.to_owned()), until);
         }
+        self.queue.add(Work::Eviction(name.to_owned()), now);
         let step = namespace::next(&self.world, space, settled_at.map(|at| now - at));
         let restored = self.memory.policies(&self.world, space, step.as_ref());
         self.tell(restored);
@@ -230,6 +235,26 @@ impl Operator {
             _ => Operation::Namespace,
         };
         Some((operation, namespace::carry_out(self.client.clone(), space.clone(), step).boxed()))
+    }
+
+    /// Moves the next pod of a namespace, or looks again when that may be.
+    fn start_eviction(&mut self, name: &str) -> Option<(Operation, BoxFuture<'static, Result<Written, apply::Error>>)> {
+        let (space, judged) = (self.world.snapshot.namespaces.get(name)?, self.judged.get(name)?);
+        match eviction::pick(&self.world, space, judged, &self.evictions, Instant::now()) {
+            Pick::Nothing => None,
+            Pick::Later(at) => {
+                self.queue.add(Work::Eviction(name.to_owned()), at);
+                None
+            }
+            Pick::Move(eviction) => {
+                let client = self.client.clone();
+                let request = async move {
+                    let moved = apply::evict(client, &eviction).await?;
+                    Ok(Written { moved: Some((eviction.key, moved)), ..Written::default() })
+                };
+                Some((Operation::Eviction, request.boxed()))
+            }
+        }
     }
 
     /// Judges a namespace again, and tells what is new.
@@ -280,6 +305,13 @@ impl Operator {
                     if meaning == Meaning::Confined {
                         self.settled_at.insert(name.clone(), Instant::now());
                     }
+                }
+                if let Some((key, moved)) = written.moved {
+                    tracing::info!(pod = %key, ?moved, "a pod that stands outside");
+                    let (judged, now) = (self.judged.get(&key.namespace), Instant::now());
+                    let tellings = self.evictions.take_in(&self.world, judged, &key, &moved, now);
+                    self.tell(tellings);
+                    self.queue.add(work.clone(), now + eviction::EVERY);
                 }
                 for change in written.changes {
                     if self.world.still_knows(&change) {

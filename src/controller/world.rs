@@ -22,6 +22,8 @@ pub enum Work {
     Node(String),
     /// The confinement and the network policies of a namespace.
     Namespace(String),
+    /// The next pod of a namespace that is to be moved.
+    Eviction(String),
     /// A StorageClass that a residency wants, or no residency wants any more.
     Class(String),
     /// The finalizer and the status of a residency.

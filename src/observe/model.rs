@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
-use k8s_openapi::api::networking::v1::NetworkPolicySpec;
+use k8s_openapi::api::{core::v1::Taint, networking::v1::NetworkPolicySpec};
 use serde::Serialize;
 
+use super::Resources;
 use crate::{
     api::{DataCenter, DataResidency},
     domain::{Cidr, Named, Subject, keys},
@@ -82,7 +83,7 @@ impl Snapshot {
 }
 
 /// A node.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Node {
     /// Its name.
     pub name: String,
@@ -98,6 +99,14 @@ pub struct Node {
     pub pod_networks: Vec<Cidr>,
     /// InternalIPs that do not parse: such a node is never verified.
     pub unreadable_addresses: Vec<String>,
+    /// Whether its kubelet says that it is ready.
+    pub ready: bool,
+    /// Whether it takes no new pods.
+    pub unschedulable: bool,
+    /// Its taints.
+    pub taints: Vec<Taint>,
+    /// What pods may ask of it.
+    pub allocatable: Resources,
 }
 
 /// A namespace.
@@ -144,7 +153,7 @@ impl Namespace {
 }
 
 /// The controller of an object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Owner {
     /// For example `ReplicaSet`.
     pub kind: String,
@@ -173,6 +182,10 @@ pub struct Pod {
     pub pins: Map,
     /// Whether it still runs or may run.
     pub phase: Phase,
+    /// Whether its containers were started.
+    pub running: bool,
+    /// What it asks of its node.
+    pub asked: Resources,
     /// Whether it is being deleted.
     pub terminating: bool,
     /// Whether it shares its node's network, which network policies do not reach.

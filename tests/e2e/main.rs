@@ -15,6 +15,7 @@ mod controllers;
 mod corpus;
 mod deletion;
 mod discovery;
+mod eviction;
 mod exposure;
 mod load;
 mod location;
