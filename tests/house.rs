@@ -136,7 +136,8 @@ fn every_policy_fails_closed_and_leaves_out_what_is_never_governed() {
         assert!(policy["spec"]["paramKind"].is_null(), "{place}");
         let constraints = &policy["spec"]["matchConstraints"];
         let rules = constraints["resourceRules"].as_array().unwrap();
-        let of_cluster = ["namespaces", "nodes", "storageclasses", "dataresidencies", "datacenters"];
+        let of_cluster =
+            ["namespaces", "nodes", "storageclasses", "clusternetworkpolicies", "dataresidencies", "datacenters"];
         let namespaced = rules.iter().flat_map(|rule| rule["resources"].as_array().unwrap()).any(|resource| {
             let resource = resource.as_str().unwrap();
             !of_cluster.contains(&resource.split('/').next().unwrap())

@@ -370,7 +370,7 @@ pub struct EnforcedBy {
     pub placement: String,
     /// Where volumes lie.
     pub storage: String,
-    /// What is talked to.
+    /// What is talked to: `NetworkPolicy`, or `ClusterNetworkPolicy` where one stands before those of every namespace.
     pub network: String,
 }
 

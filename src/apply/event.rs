@@ -118,6 +118,7 @@ fn reference(subject: &Subject) -> ObjectReference {
     let api_version = match subject.kind {
         "StorageClass" => "storage.k8s.io/v1",
         "NetworkPolicy" | "Ingress" => "networking.k8s.io/v1",
+        "ClusterNetworkPolicy" => "policy.networking.k8s.io/v1alpha2",
         "DataCenter" | "DataResidency" => "domicile.dev/v1alpha1",
         _ => "v1",
     };

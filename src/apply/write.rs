@@ -38,11 +38,11 @@ pub(super) async fn limited<T>(request: impl Future<Output = Result<T, kube::Err
     }
 }
 
-fn merge() -> PatchParams {
+pub(super) fn merge() -> PatchParams {
     PatchParams { field_manager: Some(keys::MANAGER.to_owned()), ..PatchParams::default() }
 }
 
-fn own() -> PatchParams {
+pub(super) fn own() -> PatchParams {
     PatchParams::apply(keys::MANAGER).force()
 }
 
@@ -185,7 +185,7 @@ where
 }
 
 /// What is gone already is deleted.
-fn gone(answer: Result<(), Error>) -> Result<(), Error> {
+pub(super) fn gone(answer: Result<(), Error>) -> Result<(), Error> {
     match answer {
         Err(Error::NotFound) => Ok(()),
         other => other,

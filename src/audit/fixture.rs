@@ -8,7 +8,7 @@ use crate::{
         Confinement, Exposure, Finding, Ingress, Jurisdiction, Mode, Mutation, Named, Permitting, Residencies,
         TenantPolicies,
     },
-    observe::{Claim, Class, Exposed, Key, Namespace, Owner, Pod, Policy, Volume},
+    observe::{Claim, Class, ClusterPolicy, Exposed, Key, Namespace, Owner, Pod, Policy, Volume},
     resolve::{Confined, Location, NodeConflict, Residency, WantedClass},
 };
 
@@ -25,6 +25,7 @@ pub(super) struct Stage {
     pods: BTreeMap<Key, Pod>,
     claims: BTreeMap<Key, Claim>,
     pub policies: BTreeMap<Key, Policy>,
+    pub cluster_policies: BTreeMap<String, ClusterPolicy>,
     exposed: Vec<(Key, &'static str, Exposed)>,
     pub volumes: BTreeMap<String, Volume>,
     pub classes: BTreeMap<String, Class>,
@@ -105,6 +106,7 @@ impl Stage {
             pods: BTreeMap::new(),
             claims: BTreeMap::new(),
             policies: BTreeMap::new(),
+            cluster_policies: BTreeMap::new(),
             exposed: vec![],
             volumes: BTreeMap::new(),
             classes: BTreeMap::new(),
@@ -157,6 +159,7 @@ impl Stage {
             pods: self.pods.iter().collect(),
             claims: self.claims.iter().collect(),
             policies: self.policies.iter().collect(),
+            cluster_policies: self.cluster_policies.iter().collect(),
             exposed: self.exposed.iter().map(|(key, kind, exposed)| (key, *kind, exposed)).collect(),
             volumes: &self.volumes,
             classes: &self.classes,

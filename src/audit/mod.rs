@@ -4,6 +4,7 @@
 //! admission policy can see (where a pod really runs, where a volume really lies). One file per leg, one small function
 //! per rule. What cannot be told is `Unknown`, never compliant.
 
+pub mod cluster_network;
 mod exposure;
 #[cfg(test)]
 mod fixture;
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     domain::{Finding, Jurisdiction, Residencies},
-    observe::{Claim, Class, Exposed, Key, Namespace, Pod, Policy, Volume},
+    observe::{Claim, Class, ClusterPolicy, Exposed, Key, Namespace, Pod, Policy, Volume},
     resolve::{Confined, Location, Residency},
 };
 
@@ -36,6 +37,8 @@ pub struct Scene<'a> {
     pub claims: Vec<(&'a Key, &'a Claim)>,
     /// Its network policies, Domicile's own among them.
     pub policies: Vec<(&'a Key, &'a Policy)>,
+    /// Every ClusterNetworkPolicy of the cluster.
+    pub cluster_policies: Vec<(&'a String, &'a ClusterPolicy)>,
     /// Its services and Ingresses that can be reached from outside, or lead there.
     pub exposed: Vec<(&'a Key, &'static str, &'a Exposed)>,
     /// Every volume of the cluster.
@@ -71,6 +74,7 @@ pub fn audit(scene: &Scene<'_>) -> Vec<Finding> {
     findings.extend(placement::audit(scene));
     findings.extend(storage::audit(scene));
     findings.extend(network::audit(scene));
+    findings.extend(cluster_network::audit(scene));
     findings.extend(exposure::audit(scene));
     findings.sort();
     findings

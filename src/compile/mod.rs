@@ -3,6 +3,7 @@
 //! One file per kind of thing that Domicile makes: node labels, confinements, StorageClasses, network policies. Nothing
 //! wanted that stands already is written again, so a cluster at rest sees no write.
 
+pub mod cluster_network;
 pub mod namespace;
 pub mod network;
 pub mod nodes;

@@ -21,17 +21,17 @@ use crate::{
 };
 
 /// The name of a namespace as a label that nobody can forge.
-const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+pub(super) const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 /// DNS as clusters run it: the namespace, which is never governed and which no tenant can make, the pods' label, the port.
 /// OpenShift's `openshift-dns` is left out: elsewhere a tenant could make a namespace of that name.
-const DNS_NAMESPACE: &str = "kube-system";
-const DNS_APPS: [&str; 2] = ["kube-dns", "node-local-dns"];
+pub(super) const DNS_NAMESPACE: &str = "kube-system";
+pub(super) const DNS_APPS: [&str; 2] = ["kube-dns", "node-local-dns"];
 const DNS_PORT: i32 = 53;
 /// Address of NodeLocal DNSCache.
-const NODE_LOCAL_DNS: &str = "169.254.20.10/32";
+pub(super) const NODE_LOCAL_DNS: &str = "169.254.20.10/32";
 /// Addresses at which providers serve a node's metadata: link-local, and Alibaba Cloud's.
-const METADATA: [&str; 2] = ["169.254.169.254/32", "100.100.100.200/32"];
+pub(super) const METADATA: [&str; 2] = ["169.254.169.254/32", "100.100.100.200/32"];
 
 /// Selects every pod, both directions, and opens nothing.
 #[must_use]
@@ -122,7 +122,7 @@ fn peers_of(values: &[String]) -> NetworkPolicyPeer {
     }
 }
 
-fn labelled(key: &str, value: &str) -> LabelSelector {
+pub(super) fn labelled(key: &str, value: &str) -> LabelSelector {
     LabelSelector { match_labels: Some([(key.to_owned(), value.to_owned())].into()), match_expressions: None }
 }
 

@@ -42,6 +42,7 @@ pub fn judge(world: &World, space: &Namespace) -> Option<Judged> {
         pods: in_namespace(&snapshot.pods, &space.name).collect(),
         claims: in_namespace(&snapshot.claims, &space.name).collect(),
         policies: in_namespace(&snapshot.policies, &space.name).collect(),
+        cluster_policies: snapshot.cluster_policies.iter().flatten().collect(),
         exposed: exposed.map(|((key, kind), exposed)| (key, *kind, exposed)).collect(),
         volumes: &snapshot.volumes,
         classes: &snapshot.classes,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::networking::v1::NetworkPolicySpec;
 
-use super::{class, namespace, world::World};
+use super::{class, cluster_policy, namespace, world::World};
 use crate::{
     compile::Changes,
     domain::{Subject, keys},
@@ -21,6 +21,7 @@ use crate::{
 pub struct Memory {
     policies: BTreeMap<Key, NetworkPolicySpec>,
     classes: BTreeMap<String, WantedClass>,
+    cluster_policies: BTreeMap<String, serde_json::Value>,
     nodes: BTreeMap<String, (Location, Vec<String>)>,
 }
 
@@ -65,6 +66,31 @@ impl Memory {
             }
             (None, None) => {
                 self.classes.remove(name);
+                None
+            }
+        }
+    }
+
+    /// The same for a ClusterNetworkPolicy.
+    pub fn cluster_policy(
+        &mut self,
+        world: &World,
+        name: &str,
+        step: Option<&cluster_policy::Step>,
+    ) -> Option<Telling> {
+        let stood = self.cluster_policies.remove(name);
+        match step {
+            Some(cluster_policy::Step::Write { spec, .. }) => {
+                let note = "it was taken away or changed; Domicile puts it back";
+                let subject = Subject::cluster("ClusterNetworkPolicy", name);
+                (stood.as_ref() == Some(spec)).then(|| Telling::warning(subject, "IsolationRestored", "Restore", note))
+            }
+            Some(cluster_policy::Step::Delete) => None,
+            None => {
+                let live = world.snapshot.cluster_policies.as_ref().and_then(|all| all.get(name));
+                if let Some(live) = live.filter(|live| live.managed) {
+                    self.cluster_policies.insert(name.to_owned(), live.spec.clone());
+                }
                 None
             }
         }

@@ -6,6 +6,7 @@
 
 mod canary;
 mod class;
+mod cluster_policy;
 mod eviction;
 mod judge;
 mod memory;
@@ -18,6 +19,8 @@ mod status;
 mod surroundings;
 mod world;
 
+#[cfg(test)]
+mod cluster_policy_tests;
 #[cfg(test)]
 mod convergence_tests;
 #[cfg(test)]

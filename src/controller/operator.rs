@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    class,
+    class, cluster_policy,
     eviction::{self, Pick},
     judge::{self, Judged},
     memory::Memory,
@@ -143,7 +143,9 @@ impl Operator {
         let now = Instant::now();
         for work in self.world.take_due() {
             let delay = match &work {
-                Work::Node(_) | Work::Namespace(_) | Work::Eviction(_) | Work::Class(_) => Duration::ZERO,
+                Work::Node(_) | Work::Namespace(_) | Work::Eviction(_) | Work::Class(_) | Work::ClusterPolicy(_) => {
+                    Duration::ZERO
+                }
                 Work::Residency(_) | Work::DataCenter(_) => STATUS_DELAY,
             };
             self.queue.add(work, now + delay);
@@ -172,6 +174,13 @@ impl Operator {
                 self.tell(restored);
                 let step = step?;
                 Some((Operation::StorageClass, class::carry_out(client, name.clone(), step).boxed()))
+            }
+            Work::ClusterPolicy(name) => {
+                let step = cluster_policy::next(&self.world, name);
+                let restored = self.memory.cluster_policy(&self.world, name, step.as_ref());
+                self.tell(restored);
+                let request = cluster_policy::carry_out(client, name.clone(), step?);
+                Some((Operation::ClusterNetworkPolicy, request.boxed()))
             }
             Work::Residency(name) => {
                 let step = status::residency(&self.world, &self.judged, &self.surroundings, name)?;
@@ -380,6 +389,7 @@ fn is_whole(change: &Change) -> bool {
         Change::Class(delta) => matches!(delta, Delta::Replaced(_)),
         Change::Policy(delta) => matches!(delta, Delta::Replaced(_)),
         Change::Service(delta) | Change::Ingress(delta) => matches!(delta, Delta::Replaced(_)),
+        Change::ClusterPolicy(_) | Change::ClusterPoliciesUnserved => false, // nothing waits for it
     }
 }
 

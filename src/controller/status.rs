@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{Client, Resource, ResourceExt as _};
 
-use super::{judge::Judged, outcome::Written, policies::Installed, surroundings::Surroundings, world::World};
+use super::{
+    cluster_policy, judge::Judged, outcome::Written, policies::Installed, surroundings::Surroundings, world::World,
+};
 use crate::{
     api::{DataCenter, DataCenterStatus, DataResidency, DataResidencyStatus},
     apply,
@@ -136,6 +138,7 @@ fn outcome<'a>(
         canary: CanarySeen { refused: surroundings.canary.refused, mutation: world.mutation },
         missing_classes: resolved.classes.iter().filter(standing).map(|class| class.name.clone()).collect(),
         pods_in_permitted_networks: unclear_pod(world, resolved),
+        network: cluster_policy::tier(world, name),
         deleting: residency.metadata.deletion_timestamp.is_some(),
     })
 }

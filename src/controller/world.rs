@@ -5,10 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::cluster_policy;
 use crate::{
+    compile::cluster_network,
     domain::{Catalogue, Mutation, Named, keys},
     observe::{
-        Key, Namespace, Node, Pod, Snapshot,
+        ClusterPolicy, Key, Namespace, Node, Pod, Snapshot,
         model::Exposed,
         watch::{Change, Delta},
     },
@@ -26,6 +28,8 @@ pub enum Work {
     Eviction(String),
     /// A StorageClass that a residency wants, or no residency wants any more.
     Class(String),
+    /// A ClusterNetworkPolicy of namespaces that are confined for one value, by its name.
+    ClusterPolicy(String),
     /// The finalizer and the status of a residency.
     Residency(String),
     /// The status of a data center.
@@ -110,6 +114,8 @@ impl World {
             }
             Change::Service(delta) => self.absorb_exposed(delta, "Service"),
             Change::Ingress(delta) => self.absorb_exposed(delta, "Ingress"),
+            Change::ClusterPolicy(delta) => self.absorb_cluster_policies(Some(delta)),
+            Change::ClusterPoliciesUnserved => self.absorb_cluster_policies(None),
         }
     }
 
@@ -124,6 +130,10 @@ impl World {
             Change::Node(Delta::Applied(name, _)) => snapshot.nodes.contains_key(name),
             Change::Class(Delta::Applied(name, _)) => snapshot.classes.contains_key(name),
             Change::Policy(Delta::Applied(key, _)) => snapshot.policies.contains_key(key),
+            Change::ClusterPolicy(Delta::Applied(name, _)) => {
+                snapshot.cluster_policies.as_ref().is_some_and(|known| known.contains_key(name))
+            }
+            Change::ClusterPolicy(_) => snapshot.cluster_policies.is_some(),
             Change::Namespace(Delta::Applied(name, new)) => {
                 snapshot.namespaces.get(name).is_some_and(|known| known.uid == new.uid)
             }
@@ -151,6 +161,11 @@ impl World {
         !self.ungoverned.contains(namespace)
     }
 
+    /// The namespaces that are never governed.
+    pub fn never_governed(&self) -> impl Iterator<Item = &str> {
+        self.ungoverned.iter().map(String::as_str)
+    }
+
     /// What a namespace names, unless it can't be governed.
     #[must_use]
     pub fn named(&self, namespace: &Namespace) -> Named {
@@ -174,6 +189,12 @@ impl World {
 
     fn mark(&mut self, names: impl IntoIterator<Item = String>, work: fn(String) -> Work) {
         self.due.extend(names.into_iter().map(work));
+    }
+
+    /// Makes due what is to stand of ClusterNetworkPolicies.
+    fn mark_cluster_policies(&mut self) {
+        let wanted = self.wanted_cluster_policies();
+        self.mark(wanted, Work::ClusterPolicy);
     }
 
     /// Makes these namespaces due, where they are governed or something of ours is left in them.
@@ -209,6 +230,30 @@ impl World {
         self.mark_governed(spaces);
     }
 
+    /// Takes in a change of ClusterNetworkPolicies; `None` where they are served no more.
+    fn absorb_cluster_policies(&mut self, delta: Option<Delta<String, ClusterPolicy>>) {
+        let before = self.snapshot.cluster_policies.take().unwrap_or_default();
+        if let Some(delta) = delta {
+            let names = touched(&delta, &before);
+            self.mark(names, Work::ClusterPolicy);
+            let mut known = before.clone();
+            put(&mut known, delta);
+            self.snapshot.cluster_policies = Some(known);
+        }
+        self.mark_cluster_policies();
+        self.mark_residencies();
+        let of_others = |all: &BTreeMap<String, ClusterPolicy>| -> BTreeMap<String, ClusterPolicy> {
+            all.iter()
+                .filter(|(_, policy)| !policy.managed)
+                .map(|(name, policy)| (name.clone(), policy.clone()))
+                .collect()
+        };
+        if of_others(&before) != self.snapshot.cluster_policies.as_ref().map(of_others).unwrap_or_default() {
+            let governed = self.governed(); // each is judged by what others accept for it
+            self.mark_governed(governed);
+        }
+    }
+
     fn absorb_nodes(&mut self, delta: Delta<String, Node>) {
         let names = touched(&delta, &self.snapshot.nodes);
         put(&mut self.snapshot.nodes, delta);
@@ -232,7 +277,7 @@ impl World {
                 self.gone.extend(self.snapshot.namespaces.keys().filter(|name| !new.contains_key(*name)).cloned());
             }
         }
-        let values = self.confined_values();
+        let (values, cluster_policies) = (self.confined_values(), self.wanted_cluster_policies());
         let delta = match delta {
             Delta::Applied(name, mut space) => {
                 let namesake = self.snapshot.namespaces.get(&name);
@@ -255,7 +300,11 @@ impl World {
         if values != self.confined_values() {
             let governed = self.governed();
             self.mark_governed(governed);
+            self.mark_cluster_policies();
         }
+        let turned: Vec<String> =
+            cluster_policies.symmetric_difference(&self.wanted_cluster_policies()).cloned().collect();
+        self.mark(turned, Work::ClusterPolicy);
     }
 
     /// Every value that a namespace is confined for: namespaces are each other's peers by it. Only Domicile writes it, so
@@ -264,6 +313,14 @@ impl World {
     pub fn confined_values(&self) -> BTreeSet<String> {
         let governed = self.snapshot.namespaces.values().filter(|space| self.may_govern(&space.name));
         governed.filter_map(|space| space.confined_for().map(str::to_owned)).collect()
+    }
+
+    /// Names of the ClusterNetworkPolicies that are wanted, where they are served.
+    fn wanted_cluster_policies(&self) -> BTreeSet<String> {
+        if self.snapshot.cluster_policies.is_none() {
+            return BTreeSet::new();
+        }
+        cluster_policy::values(self).into_iter().map(cluster_network::name).collect()
     }
 
     fn relocate_all(&mut self) {
@@ -328,6 +385,7 @@ impl World {
             changed.iter().flat_map(|name| self.naming(name)).map(|space| space.name.clone()).collect();
         self.mark(naming, Work::Namespace);
         self.mark(classes, Work::Class);
+        self.mark_cluster_policies();
         let written: Vec<String> =
             changed.into_iter().filter(|name| self.snapshot.residencies.contains_key(name)).collect();
         self.mark(written, Work::Residency);

@@ -201,7 +201,7 @@ impl From<net::NetworkPolicy> for Policy {
     }
 }
 
-fn is_managed(meta: &ObjectMeta) -> bool {
+pub(super) fn is_managed(meta: &ObjectMeta) -> bool {
     meta.labels.as_ref().and_then(|labels| labels.get(keys::MANAGED_BY)).is_some_and(|value| value == keys::MANAGER)
 }
 

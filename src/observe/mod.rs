@@ -4,11 +4,13 @@
 //! command line read it from YAML. Objects are reduced to the few fields that matter the moment they arrive, so that a
 //! large cluster costs little memory. Nothing is ever written here.
 
+pub mod cluster_policy;
 pub mod convert;
 pub mod model;
 mod resources;
 pub mod watch;
 
+pub use cluster_policy::ClusterPolicy;
 pub use model::{
     Claim, Class, Exposed, Key, Namespace, Node, Owner, Phase, Pod, Policy, Snapshot, Volume, in_namespace,
 };

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::{
-    convert,
+    ClusterPolicy, cluster_policy, convert,
     model::{Claim, Class, Exposed, Key, Namespace, Node, Pod, Policy, Volume},
 };
 use crate::api::{DataCenter, DataResidency};
@@ -56,9 +56,13 @@ pub enum Change {
     Service(Delta<Key, Exposed>),
     /// To Ingresses.
     Ingress(Delta<Key, Exposed>),
+    /// To ClusterNetworkPolicies, which are served.
+    ClusterPolicy(Delta<String, ClusterPolicy>),
+    /// ClusterNetworkPolicy is served no more, and there are none.
+    ClusterPoliciesUnserved,
 }
 
-/// How many kinds are watched.
+/// How many kinds are always watched, so that nothing is decided before each was read.
 pub const KINDS: usize = 11;
 
 /// Starts every watch; each ends when the receiver is dropped.
@@ -91,6 +95,7 @@ pub fn start(client: &Client) -> mpsc::Receiver<Change> {
     );
     follow(client, &sink, |one: DataCenter| (one.name_any(), Some(one)), Change::DataCenter);
     follow(client, &sink, |one: DataResidency| (one.name_any(), Some(one)), Change::Residency);
+    cluster_policy::follow(client, &sink);
     changes
 }
 
@@ -116,38 +121,48 @@ fn follow<K, I, T>(
         let mut events = pin!(watcher(api, watcher::Config::default()).backoff(Patience::default()));
         let mut arriving = BTreeMap::new();
         while let Some(event) = events.next().await {
-            let delta = match event {
-                Ok(watcher::Event::Init) => {
-                    arriving = BTreeMap::new();
-                    continue;
-                }
-                Ok(watcher::Event::InitApply(object)) => {
-                    if let (id, Some(kept)) = project(object) {
-                        arriving.insert(id, kept);
+            match event {
+                Ok(event) => {
+                    let Some(delta) = delta(event, &mut arriving, project) else { continue };
+                    if sink.send(wrap(delta)).await.is_err() {
+                        return;
                     }
-                    continue;
                 }
-                Ok(watcher::Event::InitDone) => Delta::Replaced(std::mem::take(&mut arriving)),
-                Ok(watcher::Event::Apply(object)) => match project(object) {
-                    (id, Some(kept)) => Delta::Applied(id, kept),
-                    (id, None) => Delta::Gone(id),
-                },
-                Ok(watcher::Event::Delete(object)) => Delta::Gone(project(object).0),
-                Err(error) => {
-                    tracing::warn!(%kind, %error, "cannot watch; what was read stands, trying again");
-                    continue;
-                }
-            };
-            if sink.send(wrap(delta)).await.is_err() {
-                return;
+                Err(error) => tracing::warn!(%kind, %error, "cannot watch; what was read stands, trying again"),
             }
         }
     });
 }
 
+/// What an event of a watch comes to; nothing while a list is arriving.
+pub(super) fn delta<K, I: Ord, T>(
+    event: watcher::Event<K>,
+    arriving: &mut BTreeMap<I, T>,
+    project: fn(K) -> (I, Option<T>),
+) -> Option<Delta<I, T>> {
+    match event {
+        watcher::Event::Init => {
+            arriving.clear();
+            None
+        }
+        watcher::Event::InitApply(object) => {
+            if let (id, Some(kept)) = project(object) {
+                arriving.insert(id, kept);
+            }
+            None
+        }
+        watcher::Event::InitDone => Some(Delta::Replaced(std::mem::take(arriving))),
+        watcher::Event::Apply(object) => Some(match project(object) {
+            (id, Some(kept)) => Delta::Applied(id, kept),
+            (id, None) => Delta::Gone(id),
+        }),
+        watcher::Event::Delete(object) => Some(Delta::Gone(project(object).0)),
+    }
+}
+
 /// Doubles from 50 ms to 5 s: an API server that comes back is read at once, one that stays away is not flooded.
 #[derive(Debug, Default)]
-struct Patience {
+pub(super) struct Patience {
     failures: u32,
 }
 

@@ -2,7 +2,7 @@
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
-use super::residency::{CanarySeen, NamespaceOutcome, Outcome, PoliciesSeen};
+use super::residency::{CanarySeen, NamespaceOutcome, NetworkTier, Outcome, PoliciesSeen};
 use crate::{
     api::DataResidency,
     domain::{Finding, Leg, Mode, Mutation, Subject, Verdict},
@@ -42,6 +42,7 @@ pub(super) struct Seen {
     pub canary: CanarySeen,
     pub missing_classes: Vec<String>,
     pub pods_in_permitted_networks: Option<String>,
+    pub network: NetworkTier,
     pub deleting: bool,
 }
 
@@ -68,6 +69,7 @@ impl Seen {
             canary: CanarySeen { refused: true, mutation: Some(Mutation::AdmissionPolicy) },
             missing_classes: vec![],
             pods_in_permitted_networks: None,
+            network: NetworkTier::NetworkPolicy(None),
             deleting: false,
         }
     }
@@ -96,6 +98,7 @@ impl Seen {
             canary: self.canary,
             missing_classes: self.missing_classes.clone(),
             pods_in_permitted_networks: self.pods_in_permitted_networks.clone(),
+            network: self.network.clone(),
             deleting: self.deleting,
         }
     }

@@ -6,11 +6,11 @@
 
 use super::{
     conditions::{Judgement, Status},
-    residency::{NamespaceOutcome, Outcome, PoliciesSeen},
+    residency::{NamespaceOutcome, NetworkTier, Outcome, PoliciesSeen},
     some_of,
 };
 use crate::{
-    audit::network,
+    audit::{cluster_network, network},
     domain::{Finding, Mode, Mutation, Verdict},
 };
 
@@ -64,10 +64,16 @@ pub(super) fn network(outcome: &Outcome<'_>, findings: &[&Finding]) -> Judgement
         .or_else(|| tenants_policies(findings))
         .or_else(|| pod_addresses(outcome))
         .unwrap_or_else(|| {
-            Judgement::unknown(
-                PLUGIN_NOT_SEEN,
-                "the policies stand; whether this cluster's network plugin enforces them was not seen",
-            )
+            let stand = match &outcome.network {
+                NetworkTier::NetworkPolicy(None) => "NetworkPolicies stand".to_owned(),
+                NetworkTier::NetworkPolicy(Some(because)) => format!("NetworkPolicies stand; {because}"),
+                NetworkTier::ClusterNetworkPolicy => {
+                    "ClusterNetworkPolicies stand before the NetworkPolicies, and no policy of a tenant opens them"
+                        .to_owned()
+                }
+            };
+            let message = format!("{stand}; whether this cluster's network plugin enforces that was not seen");
+            Judgement::unknown(PLUGIN_NOT_SEEN, message)
         })
 }
 
@@ -197,11 +203,12 @@ fn classes(outcome: &Outcome<'_>) -> Option<Judgement> {
     })
 }
 
-/// A policy of a tenant that opens what the isolating one closes.
+/// A policy of a tenant, or of the cluster, that opens what the isolating one closes.
 fn tenants_policies(findings: &[&Finding]) -> Option<Judgement> {
     let opens = |finding: &&&Finding| {
-        finding.subject.kind == "NetworkPolicy"
-            && [network::ANY, network::FOREIGN, network::NAMESPACE].contains(&finding.rule)
+        let of_a_tenant = finding.subject.kind == "NetworkPolicy"
+            && [network::ANY, network::FOREIGN, network::NAMESPACE].contains(&finding.rule);
+        of_a_tenant || (finding.rule == cluster_network::ACCEPTS && finding.verdict == Verdict::NonCompliant)
     };
     let open: Vec<String> = findings.iter().filter(opens).map(|finding| finding.subject.to_string()).collect();
     (!open.is_empty()).then(|| {
@@ -209,13 +216,15 @@ fn tenants_policies(findings: &[&Finding]) -> Option<Judgement> {
         names.dedup();
         Judgement::no(
             "TenantPolicyOpensMore",
-            format!("policies of tenants open more than is permitted: {}", some_of(names)),
+            format!("policies of others open more than is permitted: {}", some_of(names)),
         )
     })
 }
 
+/// ClusterNetworkPolicies know other pods by their namespaces, whatever their addresses.
 fn pod_addresses(outcome: &Outcome<'_>) -> Option<Judgement> {
-    outcome.pods_in_permitted_networks.as_ref().map(|pod| {
+    let by_address = outcome.network != NetworkTier::ClusterNetworkPolicy;
+    outcome.pods_in_permitted_networks.as_ref().filter(|_| by_address).map(|pod| {
         Judgement::unknown(
             POD_ADDRESSES_UNCLEAR,
             format!("the address of pod {pod}, whose namespace is not governed, lies in the permitted networks; name pod addresses in spec.podNetworks of the data center"),
@@ -300,6 +309,8 @@ mod tests {
         says(seen(Mode::Warn), "NetworkEnforced", "False", "WarnOnly");
         says(seen(Mode::Warn), "Ready", "True", "InForce");
         says(seen(Mode::Warn), "Compliant", "False", "NonCompliant");
+        let accepting = finding(NonCompliant, cluster_network::ACCEPTS, "ClusterNetworkPolicy", "theirs");
+        says(Seen { findings: vec![accepting], ..Seen::well() }, "NetworkEnforced", "False", "TenantPolicyOpensMore");
         let combination =
             Seen { findings: vec![finding(NonCompliant, network::FOREIGN, "Namespace", "shop")], ..Seen::well() };
         says(combination, "NetworkEnforced", "Unknown", "PluginNotSeen");
@@ -309,6 +320,8 @@ mod tests {
     fn pod_addresses_that_cannot_be_told_apart_are_unknown() {
         let seen = || Seen { pods_in_permitted_networks: Some("tools/shell".into()), ..Seen::well() };
         assert!(says(seen(), "NetworkEnforced", "Unknown", "PodAddressesUnclear").contains("tools/shell"));
+        let told_apart = Seen { network: NetworkTier::ClusterNetworkPolicy, ..seen() };
+        says(told_apart, "NetworkEnforced", "Unknown", "PluginNotSeen");
         says(seen(), "Ready", "True", "InForce");
     }
 

@@ -43,8 +43,19 @@ pub struct Outcome<'a> {
     pub missing_classes: Vec<String>,
     /// An example of a pod of an ungoverned namespace whose address lies in the permitted networks.
     pub pods_in_permitted_networks: Option<String>,
+    /// What isolates the network.
+    pub network: NetworkTier,
     /// Whether it is being deleted.
     pub deleting: bool,
+}
+
+/// What isolates the network of the namespaces that are enforced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetworkTier {
+    /// The NetworkPolicies in them, and why not more where the cluster serves more.
+    NetworkPolicy(Option<String>),
+    /// A ClusterNetworkPolicy for each as well, which no tenant's policy opens.
+    ClusterNetworkPolicy,
 }
 
 /// What was seen of one namespace that names the residency.
@@ -106,6 +117,7 @@ pub fn status(outcome: &Outcome<'_>, now: &Time) -> DataResidencyStatus {
         canary: _,
         missing_classes: _,
         pods_in_permitted_networks: _,
+        network: tier,
         deleting,
     } = outcome;
     let findings = worst_first(outcome);
@@ -115,7 +127,7 @@ pub fn status(outcome: &Outcome<'_>, now: &Time) -> DataResidencyStatus {
     let enforced_by = EnforcedBy {
         placement: enforcer(resolved.mode, &placement, "AdmissionPolicy"),
         storage: enforcer(resolved.mode, &storage, "AdmissionPolicy"),
-        network: network_enforcer(resolved.mode, &network),
+        network: network_enforcer(resolved.mode, &network, tier),
     };
     let judgements = [
         (ACCEPTED, legs::accepted(outcome)),
@@ -212,11 +224,15 @@ fn enforcer(mode: Mode, leg: &Judgement, by: &str) -> String {
 }
 
 /// Network policies stand and nothing opens them; whether the network's plugin heeds them is what the condition says.
-fn network_enforcer(mode: Mode, leg: &Judgement) -> String {
+fn network_enforcer(mode: Mode, leg: &Judgement, tier: &NetworkTier) -> String {
     let stand = leg.status == Status::True || legs::is_about_the_plugin(leg);
+    let by = match tier {
+        NetworkTier::NetworkPolicy(_) => "NetworkPolicy",
+        NetworkTier::ClusterNetworkPolicy => "ClusterNetworkPolicy",
+    };
     match mode {
-        Mode::Enforce if stand => "NetworkPolicy".to_owned(),
-        _ => enforcer(mode, leg, "NetworkPolicy"),
+        Mode::Enforce if stand => by.to_owned(),
+        _ => enforcer(mode, leg, by),
     }
 }
 
@@ -240,6 +256,23 @@ mod tests {
             ("AdmissionPolicy", "AdmissionPolicy", "NetworkPolicy")
         );
         assert!(status.namespaces.unwrap().holding.is_empty());
+    }
+
+    #[test]
+    fn the_tier_that_isolates_the_network_is_told_and_what_keeps_it_from_being_more() {
+        let told = |network, mode| {
+            let mut seen = Seen { network, mode, ..Seen::well() };
+            let status = status(&seen.outcome(), &at(1));
+            let condition = status.conditions.into_iter().find(|one| one.type_ == NETWORK_ENFORCED).unwrap();
+            (status.enforced_by.unwrap().network, condition.message)
+        };
+        let (by, message) = told(NetworkTier::ClusterNetworkPolicy, Mode::Enforce);
+        assert_eq!(by, "ClusterNetworkPolicy");
+        assert!(message.contains("before the NetworkPolicies"), "{message}");
+        let (by, message) = told(NetworkTier::NetworkPolicy(Some("it does not fit".into())), Mode::Enforce);
+        assert_eq!(by, "NetworkPolicy");
+        assert!(message.contains("it does not fit"), "{message}");
+        assert_eq!(told(NetworkTier::ClusterNetworkPolicy, Mode::Audit).0, "Audit");
     }
 
     #[test]

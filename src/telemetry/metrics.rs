@@ -17,6 +17,8 @@ pub enum Operation {
     StorageClass,
     /// A network policy.
     NetworkPolicy,
+    /// A network policy of the cluster.
+    ClusterNetworkPolicy,
     /// The eviction of a pod.
     Eviction,
     /// A status.

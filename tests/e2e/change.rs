@@ -3,7 +3,7 @@
 use crate::{placement::on_the_mainland, support::prelude::*};
 
 /// The operator's own name, by which a test breaks what the policies keep from everybody else.
-fn intruder(stage: &Turn) -> User {
+pub fn intruder(stage: &Turn) -> User {
     stage.user(OPERATOR, &["system:serviceaccounts"])
 }
 

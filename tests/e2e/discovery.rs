@@ -90,7 +90,7 @@ fn judged(stage: &Turn) -> Resources {
     let policies = stage.admin.get_at("/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies").object;
     let ours = policies["items"].as_array().unwrap().iter().filter(|policy| {
         let name = policy["metadata"]["name"].as_str().unwrap();
-        name.starts_with("domicile-") && name != "domicile-operator"
+        name.starts_with("domicile-") && !name.starts_with("domicile-operator")
     });
     let rules = ours.flat_map(|policy| policy["spec"]["matchConstraints"]["resourceRules"].as_array().unwrap());
     let mut judged = Resources::new();

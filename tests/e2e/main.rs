@@ -11,6 +11,7 @@ mod apply_100;
 mod bindings;
 mod change;
 mod chart;
+mod cluster_network;
 mod controllers;
 mod corpus;
 mod deletion;

@@ -2,24 +2,24 @@
 
 use crate::support::prelude::*;
 
-const SHANGHAI: &str = "10.20.5.5";
-const FRANKFURT: &str = "10.40.0.11";
-const INTERNET: &str = "198.51.100.7";
+pub const SHANGHAI: &str = "10.20.5.5";
+pub const FRANKFURT: &str = "10.40.0.11";
+pub const INTERNET: &str = "198.51.100.7";
 
 /// A namespace with one running pod, `web`.
-fn with_pod(stage: &Turn, residency: &str) -> Namespace {
+pub fn with_pod(stage: &Turn, residency: &str) -> Namespace {
     let namespace = if residency.is_empty() { stage.ungoverned() } else { stage.governed(residency) };
     namespace.accepts(namespace.pod("web"));
     namespace.runs("web");
     namespace
 }
 
-fn web(namespace: &Namespace) -> String {
+pub fn web(namespace: &Namespace) -> String {
     format!("{}/web", namespace.name)
 }
 
 #[track_caller]
-fn passes(stage: &Turn, from: &str, to: &str, port: u16) {
+pub fn passes(stage: &Turn, from: &str, to: &str, port: u16) {
     // The caches of a policy engine follow; so does a peer's label.
     eventually(&format!("a packet from {from} to {to}:{port} passes"), SOON, || {
         when(stage.passes(from, to, port), || "it is denied".into())
@@ -27,11 +27,11 @@ fn passes(stage: &Turn, from: &str, to: &str, port: u16) {
 }
 
 #[track_caller]
-fn is_stopped(stage: &Turn, from: &str, to: &str, port: u16) {
+pub fn is_stopped(stage: &Turn, from: &str, to: &str, port: u16) {
     assert!(!stage.passes(from, to, port), "a packet from {from} to {to}:{port} passes");
 }
 
-fn policy(name: &str, spec: &str) -> Manifest {
+pub fn policy(name: &str, spec: &str) -> Manifest {
     Manifest::from(format!(
         "{{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {{name: {name}}}, spec: {spec}}}"
     ))

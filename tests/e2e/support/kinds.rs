@@ -59,6 +59,9 @@ kinds! {
     STORAGE_CLASS = of_the_cluster("storage.k8s.io/v1", "StorageClass", "storageclasses");
     CLUSTER_ROLE = of_the_cluster("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles");
     CLUSTER_ROLE_BINDING = of_the_cluster("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings");
+    CLUSTER_NETWORK_POLICY =
+        of_the_cluster("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy", "clusternetworkpolicies");
+    DEFINITION = of_the_cluster("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions");
     DATA_CENTER = of_the_cluster("domicile.dev/v1alpha1", "DataCenter", "datacenters");
     DATA_RESIDENCY = of_the_cluster("domicile.dev/v1alpha1", "DataResidency", "dataresidencies");
 }

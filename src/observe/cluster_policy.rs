@@ -1,0 +1,242 @@
+//! ClusterNetworkPolicy (`policy.networking.k8s.io/v1alpha2`, network-policy-api v0.2.0), of which `k8s-openapi` has no
+//! types, and its watch.
+//!
+//! It is a definition that a cluster has or has not, and that comes and goes while the operator runs: so it is watched only
+//! while it is served, and nothing waits for it. Specs of others are kept as they came; a field that is not known here must
+//! not hide a policy.
+
+use std::{collections::BTreeMap, pin::pin, time::Duration};
+
+use futures::StreamExt as _;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{ApiResource, DynamicObject},
+    runtime::{WatchStreamExt as _, watcher},
+};
+use serde::Serialize;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, interval_at, sleep},
+};
+
+use super::{
+    convert::is_managed,
+    watch::{Change, Patience, delta},
+};
+
+/// Group and version.
+const API_VERSION: &str = "policy.networking.k8s.io/v1alpha2";
+const KIND: &str = "ClusterNetworkPolicy";
+/// How often it is looked whether it is served. Nothing but discovery tells.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// A ClusterNetworkPolicy that stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ClusterPolicy {
+    /// Its UID.
+    pub uid: String,
+    /// Its whole spec, as it came.
+    pub spec: serde_json::Value,
+    /// Whether it carries Domicile's mark.
+    pub managed: bool,
+    /// Whether it is being deleted.
+    pub terminating: bool,
+    /// Whether it has finalizers or owners, by which others could hold or end it.
+    pub encumbered: bool,
+}
+
+impl From<DynamicObject> for ClusterPolicy {
+    fn from(mut policy: DynamicObject) -> Self {
+        Self {
+            managed: is_managed(&policy.metadata),
+            terminating: policy.metadata.deletion_timestamp.is_some(),
+            encumbered: !policy.finalizers().is_empty() || !policy.owner_references().is_empty(),
+            spec: policy.data.get_mut("spec").map(serde_json::Value::take).unwrap_or_default(),
+            uid: policy.metadata.uid.unwrap_or_default(),
+        }
+    }
+}
+
+impl ClusterPolicy {
+    /// Whether it says this, and is in nobody else's hands.
+    #[must_use]
+    pub fn stands_as(&self, spec: &serde_json::Value) -> bool {
+        self.spec == *spec && !self.terminating && !self.encumbered
+    }
+}
+
+/// What is wanted of one.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Spec {
+    /// `Admin`: before every NetworkPolicy.
+    pub tier: &'static str,
+    /// Of two in one tier the smaller is asked first.
+    pub priority: i32,
+    /// The pods that it is about.
+    pub subject: Peer,
+    /// What may come in; nothing is said of that where empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ingress: Vec<Rule>,
+    /// What may go out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub egress: Vec<Rule>,
+}
+
+/// One rule; the first that matches decides.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Rule {
+    /// For people.
+    pub name: &'static str,
+    /// What becomes of what matches.
+    pub action: Action,
+    /// Destinations, of a rule on egress.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub to: Vec<Peer>,
+    /// Sources, of a rule on ingress.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<Peer>,
+    /// At which ports; all where empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub protocols: Vec<Protocol>,
+}
+
+/// What becomes of what a rule matches. `Accept` is never wanted: tenants' own policies would not be asked any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Action {
+    /// NetworkPolicies decide.
+    Pass,
+    /// It is dropped.
+    Deny,
+}
+
+/// Who.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Peer {
+    /// All pods of namespaces, but those that share their node's network.
+    Namespaces(LabelSelector),
+    /// Pods of namespaces.
+    #[serde(rename_all = "camelCase")]
+    Pods {
+        /// Of these namespaces.
+        namespace_selector: LabelSelector,
+        /// These pods.
+        pod_selector: LabelSelector,
+    },
+    /// Blocks of addresses, pods' addresses among them. On egress only.
+    Networks(Vec<String>),
+}
+
+/// Ports of a protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Protocol {
+    /// TCP.
+    Tcp(DestinationPort),
+    /// UDP.
+    Udp(DestinationPort),
+    /// SCTP.
+    Sctp(DestinationPort),
+}
+
+/// The port that is talked to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DestinationPort {
+    /// One, or a range.
+    pub destination_port: Port,
+}
+
+/// One port or a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Port {
+    /// One.
+    Number(i32),
+    /// More than one.
+    Range {
+        /// The first.
+        start: i32,
+        /// The last, greater than the first.
+        end: i32,
+    },
+}
+
+/// The kind on the API server.
+#[must_use]
+pub fn resource() -> ApiResource {
+    let (group, version) = API_VERSION.split_once('/').unwrap_or_default();
+    ApiResource {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        api_version: API_VERSION.to_owned(),
+        kind: KIND.to_owned(),
+        plural: "clusternetworkpolicies".to_owned(),
+    }
+}
+
+/// Watches the kind while it is served, and says when it no longer is. All of them: others' may be asked before Domicile's.
+pub(super) fn follow(client: &Client, sink: &mpsc::Sender<Change>) {
+    let (client, sink) = (client.clone(), sink.clone());
+    tokio::spawn(async move {
+        loop {
+            if is_served(&client).await == Some(true) {
+                tracing::info!("ClusterNetworkPolicy is served");
+                relay(&client, &sink).await;
+                tracing::info!("ClusterNetworkPolicy is served no more");
+                if sink.send(Change::ClusterPoliciesUnserved).await.is_err() {
+                    return;
+                }
+            }
+            tokio::select! {
+                () = sleep(EVERY) => {}
+                () = sink.closed() => return,
+            }
+        }
+    });
+}
+
+/// Passes on what the watch brings until the kind is served no more, or nobody listens.
+async fn relay(client: &Client, sink: &mpsc::Sender<Change>) {
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource());
+    let mut events = pin!(watcher(api, watcher::Config::default()).backoff(Patience::default()));
+    let mut looks = interval_at(Instant::now() + EVERY, EVERY);
+    let mut arriving = BTreeMap::new();
+    let project = |policy: DynamicObject| (policy.name_any(), Some(ClusterPolicy::from(policy)));
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            _ = looks.tick() => {
+                if is_served(client).await == Some(false) {
+                    return;
+                }
+                continue;
+            }
+        };
+        match event {
+            None => return,
+            Some(Ok(event)) => {
+                let Some(delta) = delta(event, &mut arriving, project) else { continue };
+                if sink.send(Change::ClusterPolicy(delta)).await.is_err() {
+                    return;
+                }
+            }
+            Some(Err(error)) => {
+                if is_served(client).await == Some(false) {
+                    return;
+                }
+                tracing::warn!(kind = KIND, %error, "cannot watch; what was read stands, trying again");
+            }
+        }
+    }
+}
+
+/// Whether the API server says that it serves the kind; `None` where it says nothing.
+async fn is_served(client: &Client) -> Option<bool> {
+    match client.list_api_group_resources(API_VERSION).await {
+        Ok(list) => Some(list.resources.iter().any(|resource| resource.kind == KIND)),
+        Err(kube::Error::Api(status)) if status.code == 404 => Some(false),
+        Err(_) => None,
+    }
+}
