@@ -90,6 +90,26 @@ fn what_an_older_policy_of_a_tenant_opens_is_closed_before_it_is_asked() {
 }
 
 #[test]
+fn an_ungoverned_pod_is_outside_also_where_its_address_lies_in_a_permitted_network() {
+    let stage = without_it();
+    let _residency = stage.makes_residency("by-identity", "{jurisdictions: [CN]}");
+    let (shop, free) = (with_pod(&stage, "by-identity"), stage.ungoverned());
+    // Kubelets say which address a pod has. No kubelet has this one, which nobody binds, so that none corrects it.
+    free.accepts(bare_pod("claims").with("spec: {schedulingGates: [{name: example.com/wait}]}"));
+    let address = json!({"status": {"podIP": "10.20.9.9", "podIPs": [{"ip": "10.20.9.9"}]}});
+    stage.admin.patch_at(&format!("{}/status", POD.path(&free.name, "claims")), Patch::Merge, &address).expected();
+    let (web, claims) = (web(&shop), format!("{}/claims", free.name));
+    passes(&stage, &web, &claims, 443); // red without it: an address is all that a NetworkPolicy knows of it
+    passes(&stage, &claims, &web, 443);
+    let _served = serve(&stage);
+    let said = tier_becomes(&stage, "by-identity", "ClusterNetworkPolicy");
+    assert!(!said.contains(&claims), "{said}");
+    is_stopped(&stage, &web, &claims, 443);
+    is_stopped(&stage, &claims, &web, 443);
+    passes(&stage, &web, "10.20.9.10", 443);
+}
+
+#[test]
 fn names_are_resolved_behind_it() {
     let stage = without_it();
     let _served = serve(&stage);
