@@ -14,6 +14,7 @@ mod chart;
 mod controllers;
 mod corpus;
 mod deletion;
+mod differential;
 mod discovery;
 mod exposure;
 mod load;
