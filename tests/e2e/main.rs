@@ -36,3 +36,4 @@ mod support;
 mod threshold;
 mod unclassified;
 mod ways_out;
+mod workloads;
