@@ -154,8 +154,12 @@ fn container() -> Json {
 
 fn pod(residency: &str) -> Json {
     let mirror = words(&["abc", ""]);
-    let annotations =
-        object(vec![("kubernetes.io/config.mirror", 0.2, mirror), ("example.com/note", 0.5, words(&["-"]))]);
+    let annotations = object(vec![
+        ("kubernetes.io/config.mirror", 0.2, mirror),
+        ("example.com/note", 0.5, words(&["-"])),
+        ("k8s.v1.cni.cncf.io/networks", 0.15, words(&["macvlan", ""])),
+        ("k8s.v1.cni.cncf.io/network-status", 0.2, words(&["-"])),
+    ]);
     let owner = parse("[{apiVersion: v1, kind: Node, name: frankfurt-a, uid: a, controller: true}]");
     let metadata = object(vec![
         ("name", 1.0, just(json!("it"))),
