@@ -44,6 +44,11 @@ const CLAIMS: Comparison = Comparison {
                 is_said(namespace) && *namespace != ground.space.name.as_str()
             }),
         },
+        OfAdmission {
+            says: "[domicile/attributes-class]",
+            because: "of a claim that stands the place of its volume counts",
+            applies: Some(|claim, _| is_said(&claim["spec"]["volumeAttributesClassName"])),
+        },
     ],
     finds: |ground, claim| {
         let seen = Claim::from(typed::<k8s_openapi::api::core::v1::PersistentVolumeClaim>(claim));
@@ -78,7 +83,7 @@ fn claim(ground: &Ground) -> Json {
         ("volumeMode", 0.2, words(&["Filesystem", "Block"])),
         ("dataSource", 0.1, just(json!({"kind": "PersistentVolumeClaim", "name": "other"}))),
         ("dataSourceRef", 0.15, one_of(sources)),
-        ("volumeAttributesClassName", 0.1, words(&["gold"])),
+        ("volumeAttributesClassName", 0.1, words(&["gold", ""])),
     ]);
     object(vec![
         ("apiVersion", 1.0, just(json!("v1"))),
