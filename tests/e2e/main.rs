@@ -30,6 +30,7 @@ mod reapply;
 mod residencies;
 mod resilience;
 mod rights;
+mod routes;
 mod status;
 mod storage;
 mod support;

@@ -59,6 +59,9 @@ kinds! {
     STORAGE_CLASS = of_the_cluster("storage.k8s.io/v1", "StorageClass", "storageclasses");
     CLUSTER_ROLE = of_the_cluster("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles");
     CLUSTER_ROLE_BINDING = of_the_cluster("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings");
+    CUSTOM_RESOURCE = of_the_cluster("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions");
+    DEVICE_CLASS = of_the_cluster("resource.k8s.io/v1", "DeviceClass", "deviceclasses");
+    RESOURCE_SLICE = of_the_cluster("resource.k8s.io/v1", "ResourceSlice", "resourceslices");
     DATA_CENTER = of_the_cluster("domicile.dev/v1alpha1", "DataCenter", "datacenters");
     DATA_RESIDENCY = of_the_cluster("domicile.dev/v1alpha1", "DataResidency", "dataresidencies");
 }
