@@ -17,6 +17,7 @@ mod deletion;
 mod differential;
 mod discovery;
 mod exposure;
+mod limits;
 mod load;
 mod location;
 mod modes;
