@@ -11,7 +11,7 @@ const NETWORKS: usize = 64;
 
 fn network(center: usize, number: usize) -> String {
     let place = center * NETWORKS / 2 + number / 2;
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         format!("172.{}.{}.0/24", 16 + place / 128, place % 128 * 2)
     } else {
         format!("2001:db8:{:x}::/48", 0x2000 + place * 2)
