@@ -22,3 +22,4 @@ pub mod observe;
 pub mod report;
 pub mod resolve;
 pub mod telemetry;
+pub mod webhook;

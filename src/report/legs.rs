@@ -40,6 +40,7 @@ pub(super) fn placement(outcome: &Outcome<'_>) -> Judgement {
     first(outcome, &[mode, policies, canary, confined]).unwrap_or_else(|| {
         let pinning = match outcome.canary.mutation {
             Some(Mutation::AdmissionPolicy) => "the API server was seen to refuse what is not pinned, and to pin what is created",
+            Some(Mutation::Webhook) => "the API server was seen to refuse what is not pinned, and to have what is created pinned by Domicile's webhook; without it, whoever creates a pod pins it",
             Some(Mutation::Nothing) => "the API server was seen to refuse what is not pinned; nothing mutates here, so whoever creates a pod pins it",
             None => "the API server was seen to refuse what is not pinned; whether it pins what is created was not seen",
         };
