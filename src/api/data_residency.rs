@@ -370,6 +370,9 @@ pub struct EnforcedBy {
     pub storage: String,
     /// What is talked to.
     pub network: String,
+    /// What fills in what a tenant left out: `MutatingAdmissionPolicy`, `Webhook`, or `None`, where tenants write it themselves.
+    #[serde(default)]
+    pub mutation: String,
 }
 
 /// Counts as columns show them.

@@ -2,13 +2,22 @@
 //!
 //! Discovery is no proof: a policy can be stored and not evaluated. Two pods are sent as dry runs. One names its node and
 //! must be refused by the rule against that. The other is plain; where it is pinned it comes as far as the quota of the
-//! canary namespace, which lets no pod in, and where it is not the placement rule refuses it.
+//! canary namespace, which lets no pod in, and where it is not the placement rule refuses it. Who pinned it the webhook says
+//! in a warning, which comes with the answer; the API server's own policies go before the webhook and leave it nothing to do.
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, Client, api::PostParams};
+use kube::{
+    Client, Resource as _,
+    api::PostParams,
+    client::Body,
+    core::{Request, Status},
+};
 use serde_json::json;
 
-use crate::domain::{Mutation, keys};
+use crate::{
+    domain::{Mutation, keys},
+    webhook,
+};
 
 /// What was seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,19 +35,31 @@ pub struct Seen {
 pub async fn look(client: &Client) -> Result<Seen, kube::Error> {
     let bound = ask(client, json!({"nodeName": "canary"})).await?;
     let plain = ask(client, json!({})).await?;
-    Ok(Seen { refused: bound.contains("[domicile/node-name]"), mutation: mutation(&plain) })
+    Ok(Seen { refused: bound.message.contains("[domicile/node-name]"), mutation: mutation(&plain) })
 }
 
-fn mutation(answer: &str) -> Option<Mutation> {
-    if answer.contains("[domicile/placement]") {
-        return Some(Mutation::Nothing);
+/// What the API server says to a pod in the canary namespace.
+#[derive(Debug, Default)]
+struct Answer {
+    /// Why it is refused; nothing where it would be let in.
+    message: String,
+    /// Whether the webhook says that it pinned the pod.
+    by_webhook: bool,
+}
+
+fn mutation(answer: &Answer) -> Option<Mutation> {
+    match answer {
+        Answer { message, .. } if message.contains("[domicile/placement]") => Some(Mutation::Nothing),
+        Answer { message, by_webhook } if message.contains("quota") => {
+            Some(if *by_webhook { Mutation::Webhook } else { Mutation::AdmissionPolicy })
+        }
+        Answer { .. } => None,
     }
-    answer.contains("quota").then_some(Mutation::AdmissionPolicy)
 }
 
-/// What the API server says to a pod in the canary namespace; nothing where it would let it in.
-async fn ask(client: &Client, spec: serde_json::Value) -> Result<String, kube::Error> {
+async fn ask(client: &Client, spec: serde_json::Value) -> Result<Answer, kube::Error> {
     let mut pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": "canary", "namespace": keys::CANARY_NAMESPACE},
         "spec": {"containers": [{"name": "canary", "image": "canary.invalid/none", "resources": {"limits": {"cpu": "1m", "memory": "1Mi"}}}]},
     });
@@ -47,12 +68,21 @@ async fn ask(client: &Client, spec: serde_json::Value) -> Result<String, kube::E
     {
         target.extend(extra.clone());
     }
-    let pod: Pod = serde_json::from_value(pod).map_err(kube::Error::SerdeError)?;
     let dry = PostParams { dry_run: true, ..PostParams::default() };
-    match Api::<Pod>::namespaced(client.clone(), keys::CANARY_NAMESPACE).create(&dry, &pod).await {
-        Ok(_) => Ok(String::new()),
-        Err(kube::Error::Api(status)) if status.code == 403 => Ok(status.message.clone()),
-        Err(error) => Err(error),
+    // Sent by hand: the client's own ways do not show the warnings.
+    let request = Request::new(Pod::url_path(&(), Some(keys::CANARY_NAMESPACE)))
+        .create(&dry, pod.to_string().into_bytes())
+        .map_err(kube::Error::BuildRequest)?;
+    let (head, body) = client.send(request.map(Body::from)).await?.into_parts();
+    if head.status.is_success() {
+        return Ok(Answer::default());
+    }
+    let warnings = head.headers.get_all("warning").iter();
+    let by_webhook = warnings.filter_map(|text| text.to_str().ok()).any(|text| text.contains(webhook::PINNED));
+    let status: Status = serde_json::from_slice(&body.collect_bytes().await?).map_err(kube::Error::SerdeError)?;
+    match status.code {
+        403 => Ok(Answer { message: status.message, by_webhook }),
+        _ => Err(kube::Error::Api(Box::new(status))),
     }
 }
 
@@ -62,10 +92,12 @@ mod tests {
 
     #[test]
     fn only_a_pinned_pod_reaches_the_quota() {
+        let seen = |message: &str, by_webhook| mutation(&Answer { message: message.to_owned(), by_webhook });
         let quota = r#"pods "canary" is forbidden: exceeded quota: domicile-no-pods, requested: pods=1, used: pods=0, limited: pods=0"#;
-        assert_eq!(mutation(quota), Some(Mutation::AdmissionPolicy));
-        assert_eq!(mutation("… [domicile/placement] DataResidency domicile-canary: …"), Some(Mutation::Nothing));
-        assert_eq!(mutation("… [domicile/not-confined] …"), None);
-        assert_eq!(mutation(""), None);
+        assert_eq!(seen(quota, false), Some(Mutation::AdmissionPolicy));
+        assert_eq!(seen(quota, true), Some(Mutation::Webhook));
+        assert_eq!(seen("… [domicile/placement] DataResidency domicile-canary: …", false), Some(Mutation::Nothing));
+        assert_eq!(seen("… [domicile/not-confined] …", true), None);
+        assert_eq!(seen("", false), None);
     }
 }

@@ -30,6 +30,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     observe::watch,
     telemetry::{self, Health, Metrics},
+    webhook::{self, Namespaces},
 };
 
 /// What the operator is told at its start.
@@ -37,6 +38,8 @@ use crate::{
 pub struct Options {
     /// Where health and metrics are served.
     pub listen: SocketAddr,
+    /// Where the webhook is served, if it is.
+    pub webhook: Option<SocketAddr>,
     /// The namespace that the chart is installed in.
     pub namespace: String,
 }
@@ -50,7 +53,7 @@ pub enum Error {
     /// The way that was found does not work.
     #[error("cannot talk to the cluster: {0}")]
     Client(#[from] kube::Error),
-    /// The address for health and metrics is taken.
+    /// An address is taken, or broke.
     #[error("cannot serve at {address}: {source}")]
     Listen {
         /// The address.
@@ -81,9 +84,11 @@ pub async fn run(options: Options) -> Result<(), Error> {
         signal(SignalKind::interrupt()).map_err(Error::Signals)?,
     );
     let changes = watch::start(&client);
-    let seen = surroundings::start(&client, &options.namespace);
-    let operator = operator::Operator::new(client, &options.namespace, Arc::clone(&health), Arc::clone(&metrics));
+    let seen = surroundings::start(&client, &options.namespace, options.webhook.is_some());
+    let operator =
+        operator::Operator::new(client.clone(), &options.namespace, Arc::clone(&health), Arc::clone(&metrics));
     tokio::select! {
+        ended = serve_webhook(&client, &options, operator.namespaces()) => ended,
         ended = telemetry::serve(options.listen, health, metrics) => {
             ended.map_err(|source| Error::Listen { address: options.listen, source })
         }
@@ -91,4 +96,14 @@ pub async fn run(options: Options) -> Result<(), Error> {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     }
+}
+
+/// Serves the webhook, where that is asked for; otherwise never ends.
+async fn serve_webhook(client: &Client, options: &Options, namespaces: Namespaces) -> Result<(), Error> {
+    let Some(address) = options.webhook else { return std::future::pending().await };
+    let failed = |source| Error::Listen { address, source };
+    let listener = std::net::TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    let certificates = webhook::certificates::keep(client, &options.namespace);
+    webhook::serve(listener, certificates, namespaces).await.map_err(failed)
 }

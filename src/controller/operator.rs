@@ -32,6 +32,7 @@ use crate::{
     report::events::{self, Telling},
     resolve::Location,
     telemetry::{Health, Metrics, Operation, Outcome},
+    webhook::Namespaces,
 };
 
 /// Statuses wait so long, so that one is written for many changes.
@@ -79,6 +80,12 @@ impl Operator {
             memory: Memory::default(),
             read: HashSet::new(),
         }
+    }
+
+    /// The governed namespaces as they are known, for the webhook.
+    #[must_use]
+    pub fn namespaces(&self) -> Namespaces {
+        self.world.shown.clone()
     }
 
     /// Works until the watches end.

@@ -13,6 +13,7 @@ use crate::{
         watch::{Change, Delta},
     },
     resolve::{self, Facilities, Location, Residency, Sites},
+    webhook::Namespaces,
 };
 
 /// One piece of work.
@@ -45,6 +46,8 @@ pub struct World {
     pub residencies: BTreeMap<String, Residency>,
     /// What was seen to mutate; `None` until it was looked.
     pub mutation: Option<Mutation>,
+    /// The governed namespaces, for the webhook beside.
+    pub shown: Namespaces,
     due: BTreeSet<Work>,
     /// Namespaces that are never governed, the operator's own among them.
     ungoverned: BTreeSet<String>,
@@ -247,6 +250,10 @@ impl World {
             other => other,
         };
         put(&mut self.snapshot.namespaces, delta);
+        for name in &names {
+            let space = self.snapshot.namespaces.get(name).filter(|space| self.named(space) != Named::Nothing);
+            self.shown.set(name, space);
+        }
         let residencies: BTreeSet<String> = self.snapshot.residencies.keys().cloned().collect();
         self.mark(names, Work::Namespace);
         self.mark(residencies, Work::Residency);
