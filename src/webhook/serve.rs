@@ -14,8 +14,9 @@ use axum::{
     routing::post,
 };
 use axum_server::tls_rustls::RustlsConfig;
+use k8s_openapi::ByteString;
 use rustls::ServerConfig;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::{sync::Semaphore, sync::watch, time::timeout};
 
@@ -90,19 +91,34 @@ struct Review {
     request: Request,
 }
 
-/// Always allows, with a patch where something is to be changed. `None` where the question cannot be read.
+/// An `AdmissionResponse` (admission.k8s.io/v1) that always allows.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Allowed {
+    uid: String,
+    allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch: Option<ByteString>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<&'static str>,
+}
+
+/// Allows, with a patch where something is to be changed. `None` where the question cannot be read.
 fn answer(body: &Bytes, namespaces: &Namespaces) -> Option<Value> {
     let Review { request } = serde_json::from_slice(body).ok()?;
     let space = namespaces.get(&request.namespace);
     let patch = decide(&request, space.as_deref());
-    let mut response = json!({"uid": request.uid, "allowed": true});
-    if !patch.0.is_empty() {
-        response["patchType"] = json!("JSONPatch");
-        response["patch"] = json!(k8s_openapi::ByteString(serde_json::to_vec(&patch).ok()?));
-        if request.namespace == keys::CANARY_NAMESPACE && request.is_about_pods() {
-            response["warnings"] = json!([PINNED]);
-        }
-    }
+    let mends = !patch.0.is_empty();
+    let of_the_canary = request.namespace == keys::CANARY_NAMESPACE && request.is_about_pods();
+    let response = Allowed {
+        allowed: true,
+        patch_type: mends.then_some("JSONPatch"),
+        patch: if mends { Some(ByteString(serde_json::to_vec(&patch).ok()?)) } else { None },
+        warnings: (mends && of_the_canary).then_some(PINNED).into_iter().collect(),
+        uid: request.uid,
+    };
     Some(json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}))
 }
 
@@ -134,7 +150,7 @@ mod tests {
             (&json!("7"), &json!(true), &json!("JSONPatch"))
         );
         assert!(said["warnings"].is_null());
-        let patch: k8s_openapi::ByteString = serde_json::from_value(said["patch"].clone()).unwrap();
+        let patch: ByteString = serde_json::from_value(said["patch"].clone()).unwrap();
         assert!(String::from_utf8(patch.0).unwrap().contains("~1mainland"));
         assert_eq!(ask("elsewhere", &namespaces("shop")), json!({"uid": "7", "allowed": true}));
     }

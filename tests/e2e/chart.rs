@@ -51,11 +51,16 @@ fn installed(stage: &Turn) -> Vec<String> {
         "clusterroles",
         "clusterrolebindings",
         "namespaces",
+        "mutatingwebhookconfigurations",
+        "roles",
+        "rolebindings",
+        "secrets",
+        "services",
     ];
-    if stage.mutates() {
+    if stage.has_mutating_policies() {
         kinds.extend(["mutatingadmissionpolicies", "mutatingadmissionpolicybindings"]);
     }
-    let all = stage.admin.kubectl(&format!("get {} -o name", kinds.join(","))).expected();
+    let all = stage.admin.kubectl(&format!("get {} -o name -A", kinds.join(","))).expected();
     let own = |line: &&str| line.contains("/domicile") && *line != "namespace/domicile-system";
     all.lines().filter(own).map(str::to_owned).collect()
 }

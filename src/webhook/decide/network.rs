@@ -197,7 +197,7 @@ mod tests {
     }
 
     fn demanding() -> Value {
-        peer::demands(&confinement().peers)
+        json!(peer::demands(&confinement().peers))
     }
 
     #[test]

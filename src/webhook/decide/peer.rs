@@ -18,12 +18,12 @@ const ANY_ADDRESS: [&str; 2] = ["0.0.0.0/0", "::/0"];
 const DEMANDS: usize = 10;
 
 /// What only peers of a residency fulfil, in the order in which only narrowing writes it.
-pub(super) fn demands(confined_for: &[String]) -> Value {
-    json!([
-        {"key": keys::ENFORCEMENT, "operator": "In", "values": ["Enforce"]},
-        {"key": keys::PEER, "operator": "In", "values": ["true"]},
-        {"key": keys::CONFINED_FOR, "operator": "In", "values": confined_for},
-    ])
+pub(super) fn demands(confined_for: &[String]) -> [Value; 3] {
+    [
+        json!({"key": keys::ENFORCEMENT, "operator": "In", "values": ["Enforce"]}),
+        json!({"key": keys::PEER, "operator": "In", "values": ["true"]}),
+        json!({"key": keys::CONFINED_FOR, "operator": "In", "values": confined_for}),
+    ]
 }
 
 /// The cluster's DNS as a peer.
@@ -92,6 +92,17 @@ fn values(demand: &Value) -> &[Value] {
     field(demand, &["values"]).as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
+fn listed(values: &[String]) -> Vec<Value> {
+    values.iter().map(|value| json!(value)).collect()
+}
+
+/// Sets a field of an object; what is none stays as it is.
+fn put(object: Option<&mut Value>, key: &str, value: Value) {
+    if let Some(fields) = object.and_then(Value::as_object_mut) {
+        fields.insert(key.to_owned(), value);
+    }
+}
+
 impl<'a> Peer<'a> {
     /// Reads a peer of a rule that opens outwards, or inwards.
     pub fn read(written: &'a Value, outwards: bool) -> Self {
@@ -132,23 +143,23 @@ impl<'a> Peer<'a> {
         if !self.selects_namespaces() {
             return peer;
         }
+        if self.selects_dns_pods() && !self.is_narrowed() && self.is_in_dns_namespace() {
+            return peer;
+        }
+        if self.is_whole_dns_namespace() && !self.is_narrowed() {
+            put(Some(&mut peer), "podSelector", dns_pods());
+            return peer;
+        }
         let mut demanded = self.namespaces.demands.to_vec();
         if self.is_narrowed() {
-            if let Some(last) = demanded.last_mut().filter(|last| field(last, &["values"]) != &json!(permitted.peers)) {
-                last["values"] = json!(permitted.peers);
-            }
+            let last = demanded.last_mut().filter(|last| values(last) != listed(&permitted.peers));
+            put(last, "values", json!(permitted.peers));
         } else if self.selects_dns_pods() {
-            if self.is_in_dns_namespace() {
-                return peer;
-            }
             demanded.push(in_dns_namespace());
-        } else if self.is_whole_dns_namespace() {
-            peer["podSelector"] = dns_pods();
-            return peer;
         } else {
-            demanded.extend(demands(&permitted.peers).as_array().into_iter().flatten().cloned());
+            demanded.extend(demands(&permitted.peers));
         }
-        peer["namespaceSelector"]["matchExpressions"] = demanded.into();
+        put(peer.get_mut("namespaceSelector"), "matchExpressions", demanded.into());
         peer
     }
 

@@ -39,7 +39,8 @@ pub struct Installation {
     pub admin: User,
     /// May do everything in every namespace, and with namespaces, that RBAC can give without Domicile's own verbs.
     pub tenant: User,
-    mutates: bool,
+    has_policies: bool,
+    mutation: String,
 }
 
 /// The right to use an installation, until it is dropped.
@@ -108,18 +109,31 @@ impl Installation {
         let tenant = User::impersonated(&cluster.kubeconfig, cluster.tools, "tenant", &["e2e:tenants"])?;
         let operator = Operator::new(name);
         let served = admin.get_at("/apis/admissionregistration.k8s.io/v1").object;
-        let mutates = served["resources"]
+        let has_policies = served["resources"]
             .as_array()
             .is_some_and(|list| list.iter().any(|kind| kind["name"] == "mutatingadmissionpolicies"));
-        let installation = Self { cluster, operator, admin, tenant, mutates };
+        let started_here = Cluster::of_the_environment()?.is_none();
+        let mut installation = Self { cluster, operator, admin, tenant, has_policies, mutation: String::new() };
         apply(&installation.admin, SURROUNDINGS)?;
         installation.install()?;
+        let status = installation.admin.get_at(&DATA_RESIDENCY.path("", "mainland")).object["status"].clone();
+        installation.mutation = status["enforcedBy"]["mutation"].as_str().unwrap_or_default().to_owned();
+        let expected = if has_policies { "MutatingAdmissionPolicy" } else { "Webhook" };
+        if started_here && installation.mutation != expected {
+            return Err(format!(
+                "{expected} was expected to mutate: {status}\n{}",
+                installation.operator.last_words(40)
+            ));
+        }
         Ok(installation)
     }
 
     /// Installs the chart, data centers and a residency, starts the operator and waits until it is ready.
     pub fn install(&self) -> Result<(), String> {
-        self.helm(&["upgrade", "--install", "domicile", CHART, "--create-namespace", "--set", "replicas=0"])?;
+        let mut words = vec!["upgrade", "--install", "domicile", CHART, "--create-namespace", "--set", "replicas=0"];
+        let url = (!self.has_policies).then(|| format!("webhook.url=https://{}", self.operator.serves_webhook()));
+        words.extend(url.iter().flat_map(|url| ["--set", url]));
+        self.helm(&words)?;
         for yaml in [DATA_CENTERS, MAINLAND] {
             apply(&self.admin, yaml)?;
         }
@@ -162,9 +176,14 @@ impl Installation {
         }
     }
 
-    /// Whether this API server has mutating admission policies (1.36 and later).
+    /// Whether what tenants leave out is filled in.
     pub fn mutates(&self) -> bool {
-        self.mutates
+        self.mutation != "None"
+    }
+
+    /// Whether the API server does that itself, by mutating admission policies (1.36 and later), not the operator's webhook.
+    pub fn has_mutating_policies(&self) -> bool {
+        self.has_policies
     }
 
     /// Somebody with a name and groups.

@@ -2,9 +2,10 @@
 
 use std::{
     fs::{File, OpenOptions},
+    net::{SocketAddr, TcpListener},
     path::PathBuf,
     process::{Child, Stdio},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 use super::process::{scratch, spawn};
@@ -16,6 +17,8 @@ pub const OPERATOR: &str = "system:serviceaccount:domicile-system:domicile";
 pub struct Operator {
     kubeconfig: PathBuf,
     log: PathBuf,
+    /// Where its webhook listens, if it serves one.
+    webhook: OnceLock<SocketAddr>,
     child: Mutex<Option<Child>>,
 }
 
@@ -23,13 +26,20 @@ impl Operator {
     /// An operator that is nobody yet.
     pub fn new(name: &str) -> Self {
         let file = |what: &str| scratch().join(format!("{name}-operator.{what}"));
-        Self { kubeconfig: file("kubeconfig"), log: file("log"), child: Mutex::new(None) }
+        Self { kubeconfig: file("kubeconfig"), log: file("log"), webhook: OnceLock::new(), child: Mutex::new(None) }
     }
 
     /// Lets it be whom the token is for, from its next start on.
     pub fn becomes(&self, administrators: &std::path::Path, token: &str) -> Result<(), String> {
         let text = std::fs::read_to_string(administrators).map_err(|error| error.to_string())?;
         std::fs::write(&self.kubeconfig, with_token(&text, token)?).map_err(|error| error.to_string())
+    }
+
+    /// Lets it serve the webhook, from its next start on; returns where.
+    pub fn serves_webhook(&self) -> SocketAddr {
+        // A port that was free a moment ago, since the chart must know it before the operator runs.
+        let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+        *self.webhook.get_or_init(free)
     }
 
     /// Starts it; its log goes on in the same file.
@@ -41,6 +51,7 @@ impl Operator {
         let started = spawn(std::path::Path::new(env!("CARGO_BIN_EXE_domicile")), |command| {
             command
                 .args(["controller", "--listen", "127.0.0.1:0"])
+                .args(self.webhook.get().map(|address| format!("--webhook-listen={address}")))
                 .env("KUBECONFIG", &self.kubeconfig)
                 .stdin(Stdio::null())
                 .stdout(log)
