@@ -36,6 +36,9 @@ const AT_A_TIME: usize = 16;
 /// The API server waits no longer: `timeoutSeconds` of the configuration.
 const LIMIT: Duration = Duration::from_secs(3);
 
+/// So long a namespace is waited for that is not known yet. The API server asks about governed ones alone, so it comes.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 #[derive(Clone)]
 struct Shared {
     namespaces: Namespaces,
@@ -78,7 +81,7 @@ async fn mutate(State(shared): State<Shared>, request: HttpRequest) -> Response 
     let answered = timeout(LIMIT, async {
         let _seat = shared.seats.acquire().await.ok();
         let body = to_bytes(request.into_body(), LARGEST).await.map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)?;
-        answer(&body, &shared.namespaces).ok_or(StatusCode::BAD_REQUEST)
+        answer(&body, &shared.namespaces).await.ok_or(StatusCode::BAD_REQUEST)
     });
     match answered.await.unwrap_or(Err(StatusCode::SERVICE_UNAVAILABLE)) {
         Ok(review) => ([(header::CONTENT_TYPE, "application/json")], review.to_string()).into_response(),
@@ -106,9 +109,12 @@ struct Allowed {
 }
 
 /// Allows, with a patch where something is to be changed. `None` where the question cannot be read.
-fn answer(body: &Bytes, namespaces: &Namespaces) -> Option<Value> {
+async fn answer(body: &Bytes, namespaces: &Namespaces) -> Option<Value> {
     let Review { request } = serde_json::from_slice(body).ok()?;
-    let space = namespaces.get(&request.namespace);
+    let space = match request.namespace.as_str() {
+        "" => None, // of no namespace
+        name => namespaces.await_known(name, PATIENCE).await,
+    };
     let patch = decide(&request, space.as_deref());
     let mends = !patch.0.is_empty();
     let of_the_canary = request.namespace == keys::CANARY_NAMESPACE && request.is_about_pods();
@@ -134,17 +140,17 @@ mod tests {
         known
     }
 
-    fn ask(namespace: &str, known: &Namespaces) -> Value {
+    async fn ask(namespace: &str, known: &Namespaces) -> Value {
         let pods = json!({"group": "", "version": "v1", "resource": "pods"});
         let request =
             json!({"uid": "7", "resource": pods, "namespace": namespace, "object": {"spec": {}}, "oldObject": null});
         let body = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
-        answer(&body.to_string().into(), known).unwrap()["response"].take()
+        answer(&body.to_string().into(), known).await.unwrap()["response"].take()
     }
 
-    #[test]
-    fn everything_is_allowed_and_what_lacks_a_pin_gets_it() {
-        let said = ask("shop", &namespaces("shop"));
+    #[tokio::test]
+    async fn everything_is_allowed_and_what_lacks_a_pin_gets_it() {
+        let said = ask("shop", &namespaces("shop")).await;
         assert_eq!(
             (&said["uid"], &said["allowed"], &said["patchType"]),
             (&json!("7"), &json!(true), &json!("JSONPatch"))
@@ -152,21 +158,21 @@ mod tests {
         assert!(said["warnings"].is_null());
         let patch: ByteString = serde_json::from_value(said["patch"].clone()).unwrap();
         assert!(String::from_utf8(patch.0).unwrap().contains("~1mainland"));
-        assert_eq!(ask("elsewhere", &namespaces("shop")), json!({"uid": "7", "allowed": true}));
+        assert_eq!(ask("elsewhere", &namespaces("shop")).await, json!({"uid": "7", "allowed": true}));
     }
 
-    #[test]
-    fn the_canary_is_told_who_pinned_it() {
-        assert_eq!(ask(keys::CANARY_NAMESPACE, &namespaces(keys::CANARY_NAMESPACE))["warnings"], json!([PINNED]));
+    #[tokio::test]
+    async fn the_canary_is_told_who_pinned_it() {
+        assert_eq!(ask(keys::CANARY_NAMESPACE, &namespaces(keys::CANARY_NAMESPACE)).await["warnings"], json!([PINNED]));
     }
 
-    #[test]
-    fn what_cannot_be_read_is_not_answered() {
+    #[tokio::test]
+    async fn what_cannot_be_read_is_not_answered() {
         let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
         for body in ["", "null", "{}", "[]", r#"{"request": null}"#, r#"{"request": {"uid": 7}}"#, "\u{0}", &deep] {
-            assert!(answer(&body.to_owned().into(), &Namespaces::default()).is_none(), "{body}");
+            assert!(answer(&body.to_owned().into(), &Namespaces::default()).await.is_none(), "{body}");
         }
         let odd = r#"{"request": {"uid": "1", "resource": {"resource": "pods"}, "namespace": "shop", "object": 7}}"#;
-        assert_eq!(answer(&odd.to_owned().into(), &namespaces("shop")).unwrap()["response"]["allowed"], true);
+        assert_eq!(answer(&odd.to_owned().into(), &namespaces("shop")).await.unwrap()["response"]["allowed"], true);
     }
 }

@@ -225,3 +225,56 @@ fn a_bundle_that_somebody_takes_away_is_put_back() {
         when(now == before, || format!("{now:?}"))
     });
 }
+
+/// Waits until the status says what mutates.
+#[track_caller]
+fn is_mutated_by(stage: &Turn, expected: &str) {
+    eventually(&format!("{expected} mutates"), SOON, || {
+        let status = stage.admin.get(&DATA_RESIDENCY, "", "mainland")["status"].clone();
+        when(status["enforcedBy"]["mutation"] == expected, || status.to_string())
+    });
+    stage.becomes("mainland", "Ready", "True");
+}
+
+#[test]
+fn it_can_be_switched_off_where_it_is_needed_and_on_where_it_is_not() {
+    let stage = to_install_anew();
+    let set = |values: &[&str]| {
+        let words = ["upgrade", "domicile", CHART, "--reuse-values"];
+        let values = values.iter().flat_map(|value| ["--set", value]);
+        stage.helm(&words.into_iter().chain(values).collect::<Vec<_>>()).unwrap();
+    };
+    let restart = || {
+        stage.operator.kill();
+        stage.operator.start().unwrap();
+    };
+    let shop = stage.governed("mainland");
+    if stage.has_mutating_policies() {
+        let url = format!("webhook.url=https://{}", stage.operator.serves_webhook());
+        set(&["webhook.mode=Enabled", &url]);
+        restart();
+        eventually("the webhook is trusted", SOON, || {
+            when(trusted(&stage).iter().all(|bundle| !bundle.is_empty()), || "not yet".into())
+        });
+        is_mutated_by(&stage, "MutatingAdmissionPolicy");
+        assert_eq!(shop.accepts(bare_pod("web"))["spec"]["nodeSelector"], json!(shop.pins()));
+        set(&["webhook.mode=Auto", "webhook.url="]);
+        stage.operator.serves_no_webhook();
+        restart();
+        assert!(stage.admin.find(&WEBHOOKS, "", "domicile").is_none());
+        is_mutated_by(&stage, "MutatingAdmissionPolicy");
+    } else {
+        set(&["webhook.mode=Disabled"]);
+        assert!(stage.admin.find(&WEBHOOKS, "", "domicile").is_none());
+        is_mutated_by(&stage, "None");
+        eventually("the namespace knows", SOON, || {
+            let mutation = shop.annotation("domicile.dev/mutation");
+            when(mutation == "-", || mutation)
+        });
+        let said = shop.comes_to_reject(bare_pod("web"), "[domicile/placement]");
+        assert!(said.contains("Add to its nodeSelector"), "{said}");
+        set(&["webhook.mode=Auto"]);
+        is_mutated_by(&stage, "Webhook");
+        assert_eq!(shop.accepts(bare_pod("web"))["spec"]["nodeSelector"], json!(shop.pins()));
+    }
+}

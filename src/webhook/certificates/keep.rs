@@ -36,9 +36,9 @@ use crate::domain::keys;
 const SECRET: &str = "domicile-webhook";
 /// The webhook configuration.
 const CONFIGURATION: &str = "domicile";
-/// The wait between two looks while something is under way, or failed.
+/// The wait between two looks while something is under way.
 const OFTEN: Duration = Duration::from_secs(1);
-/// The wait otherwise: a bundle that somebody took away is put back after so long.
+/// The wait otherwise, also after a failure: a bundle that somebody took away is put back after so long.
 const SELDOM: Duration = Duration::from_secs(5);
 /// No round may take longer.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -73,11 +73,11 @@ pub fn keep(client: &Client, own_namespace: &str) -> watch::Receiver<Option<Arc<
                 Ok(Ok(_)) => Duration::ZERO,
                 Ok(Err(error)) => {
                     tracing::warn!(%error, "cannot keep the webhook's certificates; trying again");
-                    OFTEN
+                    SELDOM
                 }
                 Err(_) => {
                     tracing::warn!("the API server does not answer about the webhook's certificates; trying again");
-                    OFTEN
+                    SELDOM
                 }
             };
             tokio::select! {

@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     process::{Child, Stdio},
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
 use super::process::{scratch, spawn};
@@ -18,7 +18,7 @@ pub struct Operator {
     kubeconfig: PathBuf,
     log: PathBuf,
     /// Where its webhook listens, if it serves one.
-    webhook: OnceLock<SocketAddr>,
+    webhook: Mutex<Option<SocketAddr>>,
     child: Mutex<Option<Child>>,
 }
 
@@ -26,7 +26,7 @@ impl Operator {
     /// An operator that is nobody yet.
     pub fn new(name: &str) -> Self {
         let file = |what: &str| scratch().join(format!("{name}-operator.{what}"));
-        Self { kubeconfig: file("kubeconfig"), log: file("log"), webhook: OnceLock::new(), child: Mutex::new(None) }
+        Self { kubeconfig: file("kubeconfig"), log: file("log"), webhook: Mutex::new(None), child: Mutex::new(None) }
     }
 
     /// Lets it be whom the token is for, from its next start on.
@@ -39,7 +39,12 @@ impl Operator {
     pub fn serves_webhook(&self) -> SocketAddr {
         // A port that was free a moment ago, since the chart must know it before the operator runs.
         let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
-        *self.webhook.get_or_init(free)
+        *self.webhook.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(free)
+    }
+
+    /// Lets it serve no webhook, from its next start on.
+    pub fn serves_no_webhook(&self) {
+        *self.webhook.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Starts it; its log goes on in the same file.
@@ -47,11 +52,12 @@ impl Operator {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         assert!(child.is_none(), "the operator runs already");
         let log = OpenOptions::new().create(true).append(true).open(&self.log).map_err(|error| error.to_string())?;
+        let webhook = *self.webhook.lock().unwrap_or_else(PoisonError::into_inner);
         let errors = File::try_clone(&log).map_err(|error| error.to_string())?;
         let started = spawn(std::path::Path::new(env!("CARGO_BIN_EXE_domicile")), |command| {
             command
                 .args(["controller", "--listen", "127.0.0.1:0"])
-                .args(self.webhook.get().map(|address| format!("--webhook-listen={address}")))
+                .args(webhook.map(|address| format!("--webhook-listen={address}")))
                 .env("KUBECONFIG", &self.kubeconfig)
                 .stdin(Stdio::null())
                 .stdout(log)
