@@ -52,6 +52,45 @@ fn the_operator_has_one_secret_and_one_webhook_configuration_where_it_serves_the
     }
 }
 
+/// Who could write more of it than whom to trust could change any object in the cluster.
+#[test]
+fn the_operators_account_writes_nothing_on_its_webhook_configuration_but_whom_to_trust() {
+    let stage = shared();
+    let thief = stage.service_account("domicile-system", "domicile");
+    let patch = |change: &Value| {
+        thief
+            .kubectl(&format!("patch mutatingwebhookconfiguration domicile --type=json --dry-run=server -p [{change}]"))
+    };
+    let set = |path: &str, value: Value| json!({"op": "add", "path": path, "value": value});
+    let bundle = set("/webhooks/1/clientConfig/caBundle", json!(null));
+    if stage.has_mutating_policies() {
+        return assert!(!patch(&bundle).ok(), "it has a right that it does not need");
+    }
+    assert!(patch(&bundle).ok());
+    for change in [
+        set("/webhooks/0/rules/0/resources/0", json!("secrets")),
+        set(
+            "/webhooks/0/rules/-",
+            json!({"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*"]}),
+        ),
+        set("/webhooks/0/namespaceSelector", json!({})),
+        set("/webhooks/0/objectSelector", json!({"matchLabels": {"a": "b"}})),
+        set("/webhooks/0/matchConditions", json!([])),
+        set("/webhooks/0/failurePolicy", json!("Fail")),
+        set("/webhooks/0/matchPolicy", json!("Exact")),
+        set("/webhooks/0/reinvocationPolicy", json!("Never")),
+        set("/webhooks/0/timeoutSeconds", json!(30)),
+        set("/webhooks/0/clientConfig/url", json!("https://thief.example.com/mutate")),
+        set("/webhooks/0/name", json!("other.domicile.dev")),
+        set("/metadata/labels/a", json!("b")),
+        set("/metadata/finalizers", json!(["example.com/held"])),
+        json!({"op": "remove", "path": "/webhooks/0"}),
+    ] {
+        let said = patch(&change);
+        assert!(!said.ok() && said.errors.contains("[domicile/operator]"), "{change}: {said:?}");
+    }
+}
+
 /// Not even where RBAC would let it: a role that somebody gives it by mistake.
 #[test]
 fn the_operators_account_writes_no_secret_but_its_certificate() {

@@ -104,9 +104,21 @@ fn policies_and_webhook_pin_alike() {
 }
 
 #[test]
+fn a_pod_of_a_megabyte_is_pinned() {
+    let stage = shared();
+    let shop = stage.governed("mainland");
+    let words: Vec<Value> =
+        (0..1000).map(|number| json!({"name": format!("WORD_{number}"), "value": "x".repeat(1000)})).collect();
+    let mut pod = bare_pod("large");
+    pod.0["spec"]["containers"][0]["env"] = json!(words);
+    assert_eq!(shop.would_ask(pod).expected()["spec"]["nodeSelector"], json!(shop.pins()));
+}
+
+#[test]
 fn status_says_what_fills_in_what_is_left_out() {
     let stage = shared();
-    let status = stage.admin.get(&DATA_RESIDENCY, "", "mainland")["status"].clone();
+    let _residency = stage.makes_residency("told-of", "{jurisdictions: [CN]}");
+    let status = stage.becomes("told-of", "Ready", "True")["status"].clone();
     let expected = match (stage.mutates(), stage.has_mutating_policies()) {
         (false, _) => "None",
         (true, true) => "MutatingAdmissionPolicy",
