@@ -64,7 +64,8 @@ fn the_webhook_and_its_rights_are_there_only_where_they_are_needed() {
         let documents = rendered(&stage, words);
         let text = json!(documents).to_string();
         let named = ["MutatingWebhookConfiguration", "Secret", "Service"].map(|kind| of_kind(&documents, kind).len());
-        (named, text.contains("mutatingwebhookconfigurations"), text.contains("--webhook-listen"))
+        let rights = json!(of_kind(&documents, "ClusterRole")).to_string();
+        (named, rights.contains("mutatingwebhookconfigurations"), text.contains("--webhook-listen"))
     };
     let none = ([0, 0, 0], false, false);
     assert_eq!(count(&[]), none, "the API server mutates by itself");
