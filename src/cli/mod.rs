@@ -2,6 +2,7 @@
 
 mod controller;
 mod crds;
+mod report;
 
 use clap::{Parser, Subcommand};
 
@@ -19,6 +20,8 @@ enum Command {
     Crds(crds::Arguments),
     /// Run the operator against the current kubeconfig, or in the cluster it runs in.
     Controller(controller::Arguments),
+    /// Report everything that is governed, where it is, and what breaks a residency.
+    Report(report::Arguments),
 }
 
 /// Why a subcommand could not do its work.
@@ -38,7 +41,15 @@ pub enum Error {
     /// The run time could not be started.
     #[error("cannot start: {0}")]
     Start(#[from] std::io::Error),
-    /// The operator ended.
+    /// `--check` was given, and not everything is proven.
+    #[error("{broken} governed objects break a residency, and of {unknown} it cannot be told")]
+    NotProven {
+        /// How many break one.
+        broken: usize,
+        /// How many are unknown.
+        unknown: usize,
+    },
+    /// The operator ended, or could not look.
     #[error(transparent)]
     Controller(#[from] crate::controller::Error),
 }
@@ -52,6 +63,7 @@ impl Arguments {
         match self.command {
             Command::Crds(arguments) => crds::run(&arguments),
             Command::Controller(arguments) => controller::run(arguments),
+            Command::Report(arguments) => report::run(&arguments),
         }
     }
 }

@@ -16,6 +16,7 @@ mod policies;
 mod queue;
 mod status;
 mod surroundings;
+pub mod survey;
 mod world;
 
 #[cfg(test)]
@@ -61,6 +62,11 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Not everything could be read.
+    #[error(
+        "not everything could be read within {0:?}: it needs the right to list and watch what the operator reads; kubectl get clusterrole domicile -o yaml says what that is, and the log which kind is missing"
+    )]
+    Unread(std::time::Duration),
     /// The watches ended, which they do only with the process.
     #[error("the watches ended")]
     Watches,
@@ -74,7 +80,7 @@ pub enum Error {
 /// # Errors
 /// What made it end otherwise.
 pub async fn run(options: Options) -> Result<(), Error> {
-    let _ = rustls::crypto::ring::default_provider().install_default(); // an error says that it is installed already
+    install_crypto();
     let mut config = Config::infer().await?;
     config.default_retry = false; // every write is decided afresh; a retry in between would write what was decided before
     let client = Client::try_from(config)?;
@@ -94,4 +100,8 @@ pub async fn run(options: Options) -> Result<(), Error> {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     }
+}
+
+fn install_crypto() {
+    let _ = rustls::crypto::ring::default_provider().install_default(); // an error says that it is installed already
 }

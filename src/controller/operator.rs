@@ -368,7 +368,9 @@ fn tellings(world: &World, work: &Work, written: &Written) -> Vec<Telling> {
     tellings
 }
 
-fn is_whole(change: &Change) -> bool {
+/// Whether this brings every object of its kind.
+#[must_use]
+pub fn is_whole(change: &Change) -> bool {
     match change {
         Change::DataCenter(delta) => matches!(delta, Delta::Replaced(_)),
         Change::Residency(delta) => matches!(delta, Delta::Replaced(_)),
@@ -383,6 +385,8 @@ fn is_whole(change: &Change) -> bool {
     }
 }
 
-fn kind_of(change: &Change) -> std::mem::Discriminant<Change> {
+/// Of which kind it is.
+#[must_use]
+pub fn kind_of(change: &Change) -> std::mem::Discriminant<Change> {
     std::mem::discriminant(change)
 }

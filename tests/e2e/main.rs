@@ -27,6 +27,7 @@ mod older;
 mod placement;
 mod quiet;
 mod reapply;
+mod report;
 mod residencies;
 mod resilience;
 mod rights;
