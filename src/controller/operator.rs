@@ -28,7 +28,7 @@ use super::{
 use crate::{
     apply,
     compile::nodes,
-    domain::{Named, Subject},
+    domain::{Named, Subject, keys},
     observe::watch::{Change, Delta, KINDS},
     report::events::{self, Telling},
     resolve::Location,
@@ -347,6 +347,7 @@ fn tellings(world: &World, work: &Work, written: &Written) -> Vec<Telling> {
     let Some(space) = world.snapshot.namespaces.get(name) else { return Vec::new() };
     let subject = Subject::namespaced("Namespace", "", name, &space.uid);
     let named = match world.named(space) {
+        Named::Residencies(named) if named.contain(keys::CANARY_RESIDENCY) => return Vec::new(), // nobody's namespace
         Named::Residencies(named) => named.to_string(),
         Named::Nothing | Named::Unreadable(_) => String::new(),
     };
