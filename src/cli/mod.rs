@@ -3,6 +3,7 @@
 mod controller;
 mod crds;
 mod report;
+mod policies;
 
 use clap::{Parser, Subcommand};
 
@@ -22,6 +23,8 @@ enum Command {
     Controller(controller::Arguments),
     /// Report everything that is governed, where it is, and what breaks a residency.
     Report(report::Arguments),
+    /// Print the admission policies, or write them as static manifests that nobody can remove through the API.
+    Policies(policies::Arguments),
 }
 
 /// Why a subcommand could not do its work.
@@ -52,6 +55,9 @@ pub enum Error {
     /// The operator ended, or could not look.
     #[error(transparent)]
     Controller(#[from] crate::controller::Error),
+    /// There are no policies.
+    #[error(transparent)]
+    Policies(#[from] policies::PoliciesError),
 }
 
 impl Arguments {
@@ -64,6 +70,7 @@ impl Arguments {
             Command::Crds(arguments) => crds::run(&arguments),
             Command::Controller(arguments) => controller::run(arguments),
             Command::Report(arguments) => report::run(&arguments),
+            Command::Policies(arguments) => policies::run(&arguments),
         }
     }
 }

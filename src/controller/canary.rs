@@ -1,22 +1,28 @@
 //! Whether the API server really refuses and mutates: it is asked, in a namespace of its own, and changes nothing.
 //!
-//! Discovery is no proof: a policy can be stored and not evaluated. Two pods are sent as dry runs. One names its node and
+//! Discovery is no proof: a policy can be stored and not evaluated. Pods are sent as dry runs. One names its node and
 //! must be refused by the rule against that. The other is plain; where it is pinned it comes as far as the quota of the
-//! canary namespace, which lets no pod in, and where it is not the placement rule refuses it.
+//! canary namespace, which lets no pod in, and where it is not the placement rule refuses it. A third one asks which set of
+//! policies the API server has loaded from its own files, if any: it answers by refusing.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, api::PostParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::domain::{Mutation, keys};
+use crate::{
+    domain::{Mutation, keys},
+    policies::manifests,
+};
 
 /// What was seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     /// Whether the pod that breaks a rule was refused by that rule.
     pub refused: bool,
     /// What was seen to mutate; `None` where it could not be told.
     pub mutation: Option<Mutation>,
+    /// Which set of static policies is loaded; `None` where none answered.
+    pub loaded: Option<String>,
 }
 
 /// Asks.
@@ -24,9 +30,15 @@ pub struct Seen {
 /// # Errors
 /// When the API server does not answer.
 pub async fn look(client: &Client) -> Result<Seen, kube::Error> {
-    let bound = ask(client, json!({"nodeName": "canary"})).await?;
-    let plain = ask(client, json!({})).await?;
-    Ok(Seen { refused: bound.contains("[domicile/node-name]"), mutation: mutation(&plain) })
+    let pin = json!({"nodeSelector": {keys::node_residency(keys::CANARY_RESIDENCY): "true"}});
+    let bound = ask(client, json!({}), json!({"nodeName": "canary"})).await?;
+    let plain = ask(client, json!({}), json!({})).await?;
+    let asking = ask(client, json!({keys::ASKS: keys::ASKS_FOR_POLICIES}), pin).await?;
+    Ok(Seen {
+        refused: bound.contains("[domicile/node-name]"),
+        mutation: mutation(&plain),
+        loaded: manifests::told_identity(&asking).map(str::to_owned),
+    })
 }
 
 fn mutation(answer: &str) -> Option<Mutation> {
@@ -37,9 +49,9 @@ fn mutation(answer: &str) -> Option<Mutation> {
 }
 
 /// What the API server says to a pod in the canary namespace; nothing where it would let it in.
-async fn ask(client: &Client, spec: serde_json::Value) -> Result<String, kube::Error> {
+async fn ask(client: &Client, annotations: Value, spec: Value) -> Result<String, kube::Error> {
     let mut pod = json!({
-        "metadata": {"name": "canary", "namespace": keys::CANARY_NAMESPACE},
+        "metadata": {"name": "canary", "namespace": keys::CANARY_NAMESPACE, "annotations": annotations},
         "spec": {"containers": [{"name": "canary", "image": "canary.invalid/none", "resources": {"limits": {"cpu": "1m", "memory": "1Mi"}}}]},
     });
     if let (Some(target), Some(extra)) =

@@ -131,6 +131,9 @@ fn outcome<'a>(
         policies: match &surroundings.installed {
             Some(Installed::AsBuilt) => PoliciesSeen::AsBuilt,
             Some(Installed::Differs(names)) => PoliciesSeen::Differs(names.clone()),
+            Some(Installed::Static) => PoliciesSeen::Static,
+            Some(Installed::StaticDiffers) => PoliciesSeen::StaticDiffers,
+            Some(Installed::StaticNotSeen) => PoliciesSeen::StaticNotSeen,
             None => PoliciesSeen::Unseen,
         },
         canary: CanarySeen { refused: surroundings.canary.refused, mutation: world.mutation },
