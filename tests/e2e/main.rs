@@ -31,6 +31,7 @@ mod report;
 mod residencies;
 mod resilience;
 mod rights;
+mod static_policies;
 mod status;
 mod storage;
 mod support;
