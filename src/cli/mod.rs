@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand.
 
 mod controller;
+mod coverage;
 mod crds;
 mod report;
 mod policies;
@@ -23,6 +24,8 @@ enum Command {
     Controller(controller::Arguments),
     /// Report everything that is governed, where it is, and what breaks a residency.
     Report(report::Arguments),
+    /// Show which ways out are closed in this cluster, by what, and what would close the rest.
+    Coverage(coverage::Arguments),
     /// Print the admission policies, or write them as static manifests that nobody can remove through the API.
     Policies(policies::Arguments),
 }
@@ -55,9 +58,19 @@ pub enum Error {
     /// The operator ended, or could not look.
     #[error(transparent)]
     Controller(#[from] crate::controller::Error),
+    /// The cluster could not be asked.
+    #[error(transparent)]
+    Coverage(#[from] coverage::CoverageError),
     /// There are no policies.
     #[error(transparent)]
     Policies(#[from] policies::PoliciesError),
+}
+
+/// Prints, also where the reader has gone.
+fn say(text: &str) -> Result<(), Error> {
+    use std::io::Write as _;
+    let failed = |source| Error::Write { path: "to the standard output".to_owned(), source };
+    std::io::stdout().write_all(text.as_bytes()).map_err(failed)
 }
 
 impl Arguments {
@@ -70,6 +83,7 @@ impl Arguments {
             Command::Crds(arguments) => crds::run(&arguments),
             Command::Controller(arguments) => controller::run(arguments),
             Command::Report(arguments) => report::run(&arguments),
+            Command::Coverage(arguments) => coverage::run(&arguments),
             Command::Policies(arguments) => policies::run(&arguments),
         }
     }

@@ -1,14 +1,13 @@
 //! `domicile policies`: the fixed policies as the chart installs them, or as static admission manifests.
 
 use std::{
-    fs,
-    io::{self, Write as _},
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use clap::Args;
 
-use super::Error;
+use super::{Error, say};
 use crate::policies::{
     self,
     manifests::{self, DEFAULT_MINOR, FIRST_MINOR, Manifest},
@@ -83,11 +82,6 @@ pub fn run(arguments: &Arguments) -> Result<(), Error> {
     write(&configuration, &manifests::admission_configuration(&arguments.at))?;
     let hashes = [manifests::folder_hash(&set.validating), manifests::folder_hash(&set.mutating)];
     say(&what_to_do(out, &arguments.at, &arguments.namespace, &hashes))
-}
-
-fn say(text: &str) -> Result<(), Error> {
-    let path = || "the standard output".to_owned();
-    io::stdout().write_all(text.as_bytes()).map_err(|source| Error::Write { path: path(), source })
 }
 
 fn values(texts: &[String], namespace: &str) -> Result<policies::Tokens, PoliciesError> {

@@ -41,6 +41,18 @@ pub async fn look(client: &Client) -> Result<Seen, kube::Error> {
     })
 }
 
+/// Asks whether Pod Security is enforced in governed namespaces: by a pod that it forbids there.
+///
+/// # Errors
+/// When the API server does not answer.
+pub async fn pod_security(client: &Client) -> Result<bool, kube::Error> {
+    let spec = json!({
+        "hostNetwork": true,
+        "nodeSelector": {keys::node_residency(keys::CANARY_RESIDENCY): "true"},
+    });
+    Ok(ask(client, json!({}), spec).await?.contains("violates PodSecurity"))
+}
+
 fn mutation(answer: &str) -> Option<Mutation> {
     if answer.contains("[domicile/placement]") {
         return Some(Mutation::Nothing);

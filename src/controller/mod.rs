@@ -4,7 +4,7 @@
 //! is a pure function of what is known, one write at a time, so that a crash between any two writes loses nothing: the
 //! next run decides the same from what stands.
 
-mod canary;
+pub(crate) mod canary;
 mod class;
 mod eviction;
 mod judge;
@@ -12,7 +12,7 @@ mod memory;
 mod namespace;
 mod operator;
 mod outcome;
-mod policies;
+pub(crate) mod policies;
 mod queue;
 mod status;
 mod surroundings;

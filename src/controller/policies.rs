@@ -15,12 +15,15 @@ use kube::{
 };
 use serde_json::Value;
 
-use crate::policies::{self, Tokens, manifests, values};
+use crate::{
+    policies::{self, Tokens, manifests, values},
+    report::residency::PoliciesSeen,
+};
 
 /// The ConfigMap in which the chart says what it put for the tokens.
-const VALUES: &str = "domicile-policy-values";
+pub const VALUES: &str = "domicile-policy-values";
 /// The group of all four kinds.
-const GROUP: &str = "admissionregistration.k8s.io";
+pub const GROUP: &str = "admissionregistration.k8s.io";
 /// What differs where it is no object of the API.
 const STATIC: &str = "static admission manifests";
 
@@ -37,6 +40,19 @@ pub enum Installed {
     StaticDiffers,
     /// The chart installs none, and the API server was not seen to have loaded any.
     StaticNotSeen,
+}
+
+impl From<Option<&Installed>> for PoliciesSeen {
+    fn from(installed: Option<&Installed>) -> Self {
+        match installed {
+            Some(Installed::AsBuilt) => Self::AsBuilt,
+            Some(Installed::Differs(names)) => Self::Differs(names.clone()),
+            Some(Installed::Static) => Self::Static,
+            Some(Installed::StaticDiffers) => Self::StaticDiffers,
+            Some(Installed::StaticNotSeen) => Self::StaticNotSeen,
+            None => Self::Unseen,
+        }
+    }
 }
 
 /// Why it could not be looked.
@@ -61,8 +77,7 @@ pub async fn look(
     mutating: bool,
     loaded: Option<&str>,
 ) -> Result<Installed, Error> {
-    let values = Api::<ConfigMap>::namespaced(client.clone(), own_namespace).get(VALUES).await?;
-    let tokens: Tokens = values.data.unwrap_or_default();
+    let tokens = tokens(client, own_namespace).await?;
     let as_built = loaded.map(|loaded| loaded == manifests::identity(&tokens));
     if tokens.get(values::SOURCE).is_some_and(|source| *source == values::Source::Static.to_string()) {
         return Ok(match as_built {
@@ -76,6 +91,15 @@ pub async fn look(
         differs.push(STATIC.to_owned()); // both judge, and must agree
     }
     Ok(if differs.is_empty() { Installed::AsBuilt } else { Installed::Differs(differs) })
+}
+
+/// What the chart put for the tokens of the policies.
+///
+/// # Errors
+/// Where the API server does not answer, or there is no chart.
+pub async fn tokens(client: &Client, own_namespace: &str) -> Result<Tokens, kube::Error> {
+    let values = Api::<ConfigMap>::namespaced(client.clone(), own_namespace).get(VALUES).await?;
+    Ok(values.data.unwrap_or_default())
 }
 
 /// The policies and bindings that are missing or say something else than the files.

@@ -13,6 +13,7 @@ mod change;
 mod chart;
 mod controllers;
 mod corpus;
+mod coverage;
 mod deletion;
 mod discovery;
 mod eviction;

@@ -177,6 +177,10 @@ fn policies_of_the_api_servers_files_outlive_everything_that_a_cluster_admin_can
     let ready = stage.becomes("mainland", "Ready", "True");
     let ready = ready["status"]["conditions"].as_array().unwrap().iter().find(|one| one["type"] == "Ready").unwrap();
     assert!(ready["message"].as_str().unwrap().contains("static"), "{ready}");
+    let told = crate::coverage::told(&stage);
+    assert_eq!(told["staticManifests"], true, "{told}");
+    assert_eq!(crate::coverage::route(&told, "N17")["enforcedBy"], "StaticManifests");
+    assert_eq!(crate::coverage::route(&told, "P1")["state"], "Enforced");
     let shop = stage.governed("mainland");
     delete_everything_of_ours(&stage);
     every_refusal_stands(&stage, &shop);
