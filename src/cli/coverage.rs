@@ -38,7 +38,7 @@ pub struct Arguments {
     /// The context of the kubeconfig, if it is not the current one.
     #[arg(long)]
     context: Option<String>,
-    /// How the answer is told.
+    /// How it is told: for people, for programs, or the catalogue alone, for which no cluster is asked.
     #[arg(long, short, value_enum, default_value_t = Output::Table)]
     output: Output,
 }
@@ -46,11 +46,8 @@ pub struct Arguments {
 /// How the answer is told.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Output {
-    /// For people.
     Table,
-    /// For programs.
     Json,
-    /// The catalogue of routes, without asking a cluster.
     Markdown,
 }
 

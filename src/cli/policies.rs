@@ -119,11 +119,13 @@ fn what_to_do(out: &Path, at: &str, namespace: &str, [validating, mutating]: &[S
     format!(
         "Wrote {out}: the folders validating and mutating, and admission-configuration.yaml.
 
-API servers of Kubernetes 1.{DEFAULT_MINOR} load them; those of 1.{FIRST_MINOR} with --feature-gates=ManifestBasedAdmissionControlConfig=true.
-Older ones READ THE FILE AND LOAD NOTHING, without a word: leave the chart's value policies at Install there.
+API servers of Kubernetes 1.{DEFAULT_MINOR} load them. Those of 1.{FIRST_MINOR} do not start with this file but with
+--feature-gates=ManifestBasedAdmissionControlConfig=true. Older ones READ THE FILE AND LOAD NOTHING, without a word: leave
+the chart's value policies at Install there.
 
-1. Copy {out} to {at} on the machine of EACH API server of the cluster, writable by root alone. Where the API
-   server runs in a container (kubeadm), mount it there, read-only, under the same path.
+1. Copy {out} to {at}
+   on the machine of EACH API server of the cluster, writable by root alone. Where the API server runs in a container
+   (kubeadm), mount it there, read-only, under the same path.
 2. Start each API server, one after the other, with
      --admission-control-config-file={at}/admission-configuration.yaml
    Where it has such a file already, put the two entries of `plugins` into that one. An API server does not start with a
@@ -132,14 +134,15 @@ Older ones READ THE FILE AND LOAD NOTHING, without a word: leave the chart's val
      kubectl get --raw /metrics | grep manifest_admission_config_controller_last_config_info
    ValidatingAdmissionPolicy {validating}
    MutatingAdmissionPolicy   {mutating}
-4. Then let the chart install none: helm upgrade domicile charts/domicile -n {namespace} --reuse-values --set policies=Static
+4. Then let the chart install none:
+     helm upgrade domicile charts/domicile -n {namespace} --reuse-values --set policies=Static
    Until then chart and files both judge, by the same rules. After it `kubectl get dataresidencies` shows READY only where the
    API server that the operator asked has loaded exactly this set.
 
-They are for the release in namespace {namespace}, with the values that were given here. After an upgrade, or with other values
-(helm get values domicile -n {namespace} -o yaml > values.yaml), write them again with --values values.yaml and copy them
-before `helm upgrade`; API servers load changed files within a minute, without a restart. To be rid of them take the flag away
-from each API server and start it again: nothing in the API can.
+They are for the release in namespace {namespace}, with the values that were given here. For another version of Domicile
+or other values (helm get values domicile -n {namespace} -o yaml > values.yaml) write them again with --values values.yaml
+and copy them before `helm upgrade`; API servers load changed files within a minute, without a restart. To be rid of them
+take the flag away from each API server and start it again: nothing in the API can.
 "
     )
 }

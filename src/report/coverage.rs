@@ -173,23 +173,28 @@ fn state(route: &Route, facts: &Facts) -> (State, Option<String>) {
 
 /// Why nothing that rests on the policies is closed, if so: everything does, also objects that they guard.
 fn why_not(facts: &Facts) -> Option<(State, String)> {
-    match &facts.policies {
-        PoliciesSeen::AsBuilt | PoliciesSeen::Static if facts.canary.refused => None,
-        PoliciesSeen::AsBuilt | PoliciesSeen::Static => {
-            Some((State::NotSeen, "The API server was not seen to refuse the canary: see that the operator runs, then ask again.".to_owned()))
-        }
+    let (state, remedy) = match &facts.policies {
+        PoliciesSeen::AsBuilt | PoliciesSeen::Static if facts.canary.refused => return None,
+        PoliciesSeen::AsBuilt | PoliciesSeen::Static => (
+            State::NotSeen,
+            "The API server was not seen to refuse the canary: see that the operator runs, then ask again.",
+        ),
         PoliciesSeen::Differs(names) => {
             let names = some_of(names.iter().map(String::as_str));
-            Some((State::Open, format!("Install the chart of this version: {names} are missing or say something else.")))
+            let remedy = format!("Install the chart of this version: {names} are missing or say something else.");
+            return Some((State::Open, remedy));
         }
-        PoliciesSeen::StaticDiffers => {
-            Some((State::Open, "Write the static policies again with this version and the release's values: `domicile policies --static`.".to_owned()))
-        }
-        PoliciesSeen::StaticNotSeen => {
-            Some((State::NotSeen, "The chart installs no policies, and the API server was not seen to have loaded any: `domicile policies --static`.".to_owned()))
-        }
-        PoliciesSeen::Unseen => Some((State::NotSeen, "The policies could not be read.".to_owned())),
-    }
+        PoliciesSeen::StaticDiffers => (
+            State::Open,
+            "Write the static policies again, with this version and the release's values: `domicile policies --static`.",
+        ),
+        PoliciesSeen::StaticNotSeen => (
+            State::NotSeen,
+            "The chart installs no policies, and none were seen to be loaded from files: `domicile policies --static`.",
+        ),
+        PoliciesSeen::Unseen => (State::NotSeen, "The policies could not be read."),
+    };
+    Some((state, remedy.to_owned()))
 }
 
 fn plugin(route: &Route) -> String {

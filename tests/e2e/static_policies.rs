@@ -9,7 +9,8 @@ use std::{
 use crate::{
     placement::on_the_mainland,
     support::{
-        installation::write_static_policies,
+        cluster::Cluster,
+        installation::{static_policies, write_static_policies},
         prelude::*,
         process::{repository, run, scratch, succeed},
         tools::tools,
@@ -94,6 +95,22 @@ fn values_that_helm_refuses_are_refused() {
         assert!(said.contains(words) && said.contains("not those of the chart"), "{said}");
         assert!(!run(&mut by_helm(&file, "domicile-system")).unwrap().status.success(), "Helm takes {text}");
     }
+}
+
+#[test]
+fn what_an_api_server_could_not_load_is_not_written() {
+    let folder = scratch().join("not-loadable");
+    let write = |at: &str| {
+        let mut domicile = Command::new(env!("CARGO_BIN_EXE_domicile"));
+        succeed(domicile.args(["policies", "--static", "--at", at, "--out"]).arg(&folder))
+    };
+    let said = write("etc/kubernetes").unwrap_err();
+    assert!(said.contains("no absolute path") && !folder.exists(), "{said}");
+    write("/etc/kubernetes/domicile").unwrap();
+    write("/etc/kubernetes/domicile").unwrap();
+    std::fs::write(folder.join("mutating/theirs.json"), "{}").unwrap();
+    let said = write("/etc/kubernetes/domicile").unwrap_err();
+    assert!(said.contains("theirs.json") && said.contains("move it away"), "{said}");
 }
 
 /// What this API server says that it has loaded: one line for each folder.
@@ -213,6 +230,25 @@ fn older_api_servers_load_none(stage: &Turn) {
     });
     stage.becomes("mainland", "Ready", "False");
     delete_everything_of_ours(stage);
+}
+
+#[test]
+fn an_api_server_that_cannot_load_them_says_so_where_the_gate_is_known() {
+    const GATE: &str = "ManifestBasedAdmissionControlConfig";
+    let of_137 = with_static_policies().mutates();
+    let start = |name: &str, flags: &[String]| {
+        let arguments: Vec<String> = flags.iter().map(|flag| format!("--apiserver-arg={flag}")).collect();
+        Cluster::start(name, "[]\n", &arguments).map(|_| ()).unwrap_err()
+    };
+    if of_137 {
+        let file =
+            format!("--admission-control-config-file={}/admission-configuration.yaml", static_policies().display());
+        let said = start("without-the-gate", &["--emulated-version=1.36".to_owned(), file]);
+        assert!(said.contains(&format!("requires the {GATE} feature gate")), "{said}");
+    } else {
+        let said = start("unknown-gate", &[format!("--feature-gates={GATE}=true")]);
+        assert!(said.contains(&format!("unrecognized feature gate: {GATE}")), "{said}");
+    }
 }
 
 #[test]
