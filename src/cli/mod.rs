@@ -3,8 +3,8 @@
 mod controller;
 mod coverage;
 mod crds;
-mod report;
 mod policies;
+mod report;
 
 use clap::{Parser, Subcommand};
 
