@@ -81,7 +81,9 @@ pub enum Enforcement {
 /// Where governed pods run.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, KubeSchema)]
 pub struct Placement {
-    /// Whether governed pods that stand outside are moved, respecting PodDisruptionBudgets.
+    /// Whether governed pods that stand outside are moved, respecting PodDisruptionBudgets: those that a controller makes again
+    /// elsewhere, one at a time for each controller, and only where a verified node could take them. Where a namespace names
+    /// several residencies, all must say so.
     #[serde(default)]
     pub eviction: Eviction,
 }

@@ -1,9 +1,10 @@
 //! Whether the API server really refuses and mutates: it is asked, in a namespace of its own, and changes nothing.
 //!
-//! Discovery is no proof: a policy can be stored and not evaluated. Two pods are sent as dry runs. One names its node and
+//! Discovery is no proof: a policy can be stored and not evaluated. Pods are sent as dry runs. One names its node and
 //! must be refused by the rule against that. The other is plain; where it is pinned it comes as far as the quota of the
 //! canary namespace, which lets no pod in, and where it is not the placement rule refuses it. Who pinned it the webhook says
-//! in a warning, which comes with the answer; the API server's own policies go before the webhook and leave it nothing to do.
+//! in a warning, which comes with the answer; the API server's own policies go before the webhook and leave it nothing to do. A
+//! third pod asks which set of policies the API server has loaded from its own files, if any: it answers by refusing.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -12,20 +13,23 @@ use kube::{
     client::Body,
     core::{Request, Status},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     domain::{Mutation, keys},
+    policies::manifests,
     webhook,
 };
 
 /// What was seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     /// Whether the pod that breaks a rule was refused by that rule.
     pub refused: bool,
     /// What was seen to mutate; `None` where it could not be told.
     pub mutation: Option<Mutation>,
+    /// Which set of static policies is loaded; `None` where none answered.
+    pub loaded: Option<String>,
 }
 
 /// Asks.
@@ -33,9 +37,27 @@ pub struct Seen {
 /// # Errors
 /// When the API server does not answer.
 pub async fn look(client: &Client) -> Result<Seen, kube::Error> {
-    let bound = ask(client, json!({"nodeName": "canary"})).await?;
-    let plain = ask(client, json!({})).await?;
-    Ok(Seen { refused: bound.message.contains("[domicile/node-name]"), mutation: mutation(&plain) })
+    let pin = json!({"nodeSelector": {keys::node_residency(keys::CANARY_RESIDENCY): "true"}});
+    let bound = ask(client, json!({}), json!({"nodeName": "canary"})).await?;
+    let plain = ask(client, json!({}), json!({})).await?;
+    let asking = ask(client, json!({keys::ASKS: keys::ASKS_FOR_POLICIES}), pin).await?;
+    Ok(Seen {
+        refused: bound.message.contains("[domicile/node-name]"),
+        mutation: mutation(&plain),
+        loaded: manifests::told_identity(&asking.message).map(str::to_owned),
+    })
+}
+
+/// Asks whether Pod Security is enforced in governed namespaces: by a pod that it forbids there.
+///
+/// # Errors
+/// When the API server does not answer.
+pub async fn pod_security(client: &Client) -> Result<bool, kube::Error> {
+    let spec = json!({
+        "hostNetwork": true,
+        "nodeSelector": {keys::node_residency(keys::CANARY_RESIDENCY): "true"},
+    });
+    Ok(ask(client, json!({}), spec).await?.message.contains("violates PodSecurity"))
 }
 
 /// What the API server says to a pod in the canary namespace.
@@ -57,10 +79,10 @@ fn mutation(answer: &Answer) -> Option<Mutation> {
     }
 }
 
-async fn ask(client: &Client, spec: serde_json::Value) -> Result<Answer, kube::Error> {
+async fn ask(client: &Client, annotations: Value, spec: Value) -> Result<Answer, kube::Error> {
     let mut pod = json!({
         "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "canary", "namespace": keys::CANARY_NAMESPACE},
+        "metadata": {"name": "canary", "namespace": keys::CANARY_NAMESPACE, "annotations": annotations},
         "spec": {"containers": [{"name": "canary", "image": "canary.invalid/none", "resources": {"limits": {"cpu": "1m", "memory": "1Mi"}}}]},
     });
     if let (Some(target), Some(extra)) =

@@ -4,21 +4,25 @@
 //! is a pure function of what is known, one write at a time, so that a crash between any two writes loses nothing: the
 //! next run decides the same from what stands.
 
-mod canary;
+pub(crate) mod canary;
 mod class;
+mod eviction;
 mod judge;
 mod memory;
 mod namespace;
 mod operator;
 mod outcome;
-mod policies;
+pub(crate) mod policies;
 mod queue;
 mod status;
 mod surroundings;
+pub mod survey;
 mod world;
 
 #[cfg(test)]
 mod convergence_tests;
+#[cfg(test)]
+mod eviction_tests;
 #[cfg(test)]
 mod world_tests;
 
@@ -61,6 +65,11 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Not everything could be read.
+    #[error(
+        "not everything could be read within {0:?}: it needs the right to list and watch what the operator reads; kubectl get clusterrole domicile -o yaml says what that is, and the log which kind is missing"
+    )]
+    Unread(std::time::Duration),
     /// The watches ended, which they do only with the process.
     #[error("the watches ended")]
     Watches,
@@ -74,7 +83,7 @@ pub enum Error {
 /// # Errors
 /// What made it end otherwise.
 pub async fn run(options: Options) -> Result<(), Error> {
-    let _ = rustls::crypto::ring::default_provider().install_default(); // an error says that it is installed already
+    install_crypto();
     let mut config = Config::infer().await?;
     config.default_retry = false; // every write is decided afresh; a retry in between would write what was decided before
     let client = Client::try_from(config)?;
@@ -106,4 +115,8 @@ async fn serve_webhook(client: &Client, options: &Options, namespaces: Namespace
     listener.set_nonblocking(true).map_err(failed)?;
     let certificates = webhook::certificates::keep(client, &options.namespace);
     webhook::serve(listener, certificates, namespaces).await.map_err(failed)
+}
+
+fn install_crypto() {
+    let _ = rustls::crypto::ring::default_provider().install_default(); // an error says that it is installed already
 }

@@ -68,18 +68,18 @@ fn believed(seen: Mutation, misses: &mut u32, has_webhook: bool) -> Option<Mutat
 async fn look(client: &Client, own_namespace: &str) -> Surroundings {
     let kind = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", "MutatingAdmissionPolicy");
     let mutating = discovery::pinned_kind(client, &kind).await.is_ok();
-    let installed = match policies::look(client, own_namespace, mutating).await {
-        Ok(installed) => Some(installed),
-        Err(error) => {
-            tracing::warn!(%error, "cannot read the installed policies");
-            None
-        }
-    };
     let canary = match canary::look(client).await {
         Ok(seen) => seen,
         Err(error) => {
             tracing::warn!(%error, "cannot ask the API server about the canary");
             canary::Seen::default()
+        }
+    };
+    let installed = match policies::look(client, own_namespace, mutating, canary.loaded.as_deref()).await {
+        Ok(installed) => Some(installed),
+        Err(error) => {
+            tracing::warn!(%error, "cannot read the installed policies");
+            None
         }
     };
     Surroundings { installed, canary }

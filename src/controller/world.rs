@@ -3,7 +3,7 @@
 //! No client, no clock: a test feeds changes and looks at what is due. Work is keyed, so that one flapping node costs one
 //! node's work; what all keys share (facilities, residencies) is resolved again only when it may come out otherwise.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
     domain::{Catalogue, Mutation, Named, keys},
@@ -23,6 +23,8 @@ pub enum Work {
     Node(String),
     /// The confinement and the network policies of a namespace.
     Namespace(String),
+    /// The next pod of a namespace that is to be moved.
+    Eviction(String),
     /// A StorageClass that a residency wants, or no residency wants any more.
     Class(String),
     /// The finalizer and the status of a residency.
@@ -51,10 +53,13 @@ pub struct World {
     due: BTreeSet<Work>,
     /// Namespaces that are never governed, the operator's own among them.
     ungoverned: BTreeSet<String>,
-    /// Names of namespaces that were seen and are gone: what was asked for in them may still be on its way, and arrive in a
-    /// new namespace of the same name.
-    gone: BTreeSet<String>,
+    /// Names of namespaces that were seen and are gone, the last ones: what was asked for in them may still be on its way, and
+    /// arrive in a new namespace of the same name.
+    gone: VecDeque<String>,
 }
+
+/// So many names of namespaces that are gone are remembered: more than an API server ends while a request is on its way.
+const REMEMBERED: usize = 10_000;
 
 impl World {
     /// Knows nothing yet; `own` is the operator's namespace.
@@ -228,11 +233,12 @@ impl World {
         let names = touched(&delta, &self.snapshot.namespaces);
         match &delta {
             Delta::Applied(..) => {}
-            Delta::Gone(name) => drop(self.gone.insert(name.clone())),
+            Delta::Gone(name) => self.gone.push_back(name.clone()),
             Delta::Replaced(new) => {
                 self.gone.extend(self.snapshot.namespaces.keys().filter(|name| !new.contains_key(*name)).cloned());
             }
         }
+        self.gone.drain(..self.gone.len().saturating_sub(REMEMBERED));
         let values = self.confined_values();
         let delta = match delta {
             Delta::Applied(name, mut space) => {

@@ -80,6 +80,12 @@ pub enum PoliciesSeen {
     AsBuilt,
     /// These are missing, or say something else.
     Differs(Vec<String>),
+    /// The chart installs none; the set that the API server loaded from its own files says that it is this build's.
+    Static,
+    /// The chart installs none, and the loaded set says that it is another one.
+    StaticDiffers,
+    /// The chart installs none, and no loaded set answered.
+    StaticNotSeen,
     /// They could not be read.
     #[default]
     Unseen,

@@ -171,6 +171,10 @@ fn the_operators_account_writes_its_own_keys_and_objects_and_nothing_else() {
         "{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: other}, provisioner: ebs.csi.aws.com}",
     );
     refused(thief.apply(&class));
+    let free = stage.ungoverned();
+    free.accepts(bare_pod("web"));
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "web"}});
+    refused(thief.post(&format!("{}/eviction", POD.path(&free.name, "web")), &eviction));
     refused(thief.patch(&DATA_RESIDENCY, "", "mainland", &json!({"spec": {"enforcement": "Audit"}})));
     refused(thief.patch(&DATA_CENTER, "", "shanghai-1", &json!({"spec": {"networks": ["0.0.0.0/0"]}})));
 }

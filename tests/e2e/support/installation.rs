@@ -1,12 +1,13 @@
 //! A cluster in which Domicile is installed as a platform team installs it: chart by Helm, resources by kubectl, and the
 //! operator outside, with the rights of the chart's ServiceAccount.
 //!
-//! Three of them at most: one that all tests share, each in namespaces of its own; one for the tests that disturb
-//! everybody (they stop components, or count what is written while nobody does anything); and one for the tests that change
-//! what is installed. Those two are used in turns.
+//! Four of them at most: one that all tests share, each in namespaces of its own; one for the tests that disturb
+//! everybody (they stop components, or count what is written while nobody does anything); one for the tests that change
+//! what is installed; and one whose API server is told of static policies. Those three are used in turns.
 
 use std::{
     ops::Deref,
+    path::PathBuf,
     process::Command,
     sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
@@ -84,6 +85,37 @@ pub fn to_install_anew() -> Turn {
     in_turn(&TURNS, &CHANGED, "changed", false)
 }
 
+/// A cluster whose API server was started with the static policies of [`static_policies`], and in which nothing is installed
+/// yet: the test installs. It is always one of its own, since no API server of others has these files.
+#[track_caller]
+pub fn with_static_policies() -> Turn {
+    static START: Start = OnceLock::new();
+    static TURNS: RwLock<()> = RwLock::new(());
+    let lock = Lock::Alone(TURNS.write().unwrap_or_else(PoisonError::into_inner));
+    let installation = started(START.get_or_init(|| {
+        let folder = static_policies();
+        write_static_policies(&[])?;
+        let flag = format!("--admission-control-config-file={}/admission-configuration.yaml", folder.display());
+        let cluster = Cluster::start("static", NODES, &[format!("--apiserver-arg={flag}")])?;
+        Installation::prepare("static", cluster)
+    }));
+    installation.operator.rests();
+    Turn { installation, _turn: lock }
+}
+
+/// Where the static policies lie that [`with_static_policies`] tells of.
+pub fn static_policies() -> PathBuf {
+    scratch().join("static-policies")
+}
+
+/// Writes them by `domicile policies --static`; returns what it says.
+pub fn write_static_policies(arguments: &[&str]) -> Result<String, String> {
+    let folder = static_policies();
+    let mut domicile = Command::new(env!("CARGO_BIN_EXE_domicile"));
+    domicile.args(["policies", "--static", "--out"]).arg(&folder).arg("--at").arg(&folder).args(arguments);
+    succeed(&mut domicile)
+}
+
 #[track_caller]
 fn in_turn(turns: &'static RwLock<()>, start: &'static Start, name: &str, audit: bool) -> Turn {
     let external = std::env::var_os("DOMICILE_TEST_KUBECONFIG").is_some_and(|path| !path.is_empty());
@@ -103,8 +135,22 @@ impl Installation {
     fn start(name: &str, audit: bool) -> Result<Self, String> {
         let cluster = match Cluster::of_the_environment()? {
             Some(cluster) => cluster,
-            None => Cluster::start(name, NODES, audit)?,
+            None => Cluster::start(name, NODES, &Vec::from_iter(audit.then(|| "--audit-log".to_owned())))?,
         };
+        let mut installation = Self::prepare(name, cluster)?;
+        installation.install()?;
+        let status = installation.admin.get_at(&DATA_RESIDENCY.path("", "mainland")).object["status"].clone();
+        let seen = status["enforcedBy"]["mutation"].as_str().unwrap_or_default().to_owned();
+        let expected = std::mem::replace(&mut installation.mutation, seen);
+        if Cluster::of_the_environment()?.is_none() && installation.mutation != expected {
+            let words = installation.operator.last_words(40);
+            return Err(format!("{expected} was expected to mutate: {status}\n{words}"));
+        }
+        Ok(installation)
+    }
+
+    /// A cluster with its surroundings, in which nothing of Domicile is installed.
+    fn prepare(name: &str, cluster: Cluster) -> Result<Self, String> {
         let admin = User::administrator(&cluster.kubeconfig, cluster.tools)?;
         let tenant = User::impersonated(&cluster.kubeconfig, cluster.tools, "tenant", &["e2e:tenants"])?;
         let operator = Operator::new(name);
@@ -112,28 +158,24 @@ impl Installation {
         let has_policies = served["resources"]
             .as_array()
             .is_some_and(|list| list.iter().any(|kind| kind["name"] == "mutatingadmissionpolicies"));
-        let started_here = Cluster::of_the_environment()?.is_none();
-        let mut installation = Self { cluster, operator, admin, tenant, has_policies, mutation: String::new() };
+        let mutation = if has_policies { "MutatingAdmissionPolicy" } else { "Webhook" }.to_owned();
+        let installation = Self { cluster, operator, admin, tenant, has_policies, mutation };
         apply(&installation.admin, SURROUNDINGS)?;
-        installation.install()?;
-        let status = installation.admin.get_at(&DATA_RESIDENCY.path("", "mainland")).object["status"].clone();
-        installation.mutation = status["enforcedBy"]["mutation"].as_str().unwrap_or_default().to_owned();
-        let expected = if has_policies { "MutatingAdmissionPolicy" } else { "Webhook" };
-        if started_here && installation.mutation != expected {
-            return Err(format!(
-                "{expected} was expected to mutate: {status}\n{}",
-                installation.operator.last_words(40)
-            ));
-        }
         Ok(installation)
     }
 
     /// Installs the chart, data centers and a residency, starts the operator and waits until it is ready.
     pub fn install(&self) -> Result<(), String> {
-        let mut words = vec!["upgrade", "--install", "domicile", CHART, "--create-namespace", "--set", "replicas=0"];
-        let url = (!self.has_policies).then(|| format!("webhook.url=https://{}", self.operator.serves_webhook()));
-        words.extend(url.iter().flat_map(|url| ["--set", url]));
-        self.helm(&words)?;
+        self.install_with("policies=Install")
+    }
+
+    /// The same, with values of the chart.
+    pub fn install_with(&self, values: &str) -> Result<(), String> {
+        let mut values = format!("replicas=0,{values}");
+        if !self.has_policies {
+            values += &format!(",webhook.url=https://{}", self.operator.serves_webhook());
+        }
+        self.helm(&["upgrade", "--install", "domicile", CHART, "--create-namespace", "--set", &values])?;
         for yaml in [DATA_CENTERS, MAINLAND] {
             apply(&self.admin, yaml)?;
         }

@@ -75,6 +75,15 @@ impl Operator {
         running.wait().expect("wait");
     }
 
+    /// Ends it where it runs.
+    pub fn rests(&self) {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mut running) = child.take() {
+            let _ = running.kill(); // it may have ended by itself
+            running.wait().expect("wait");
+        }
+    }
+
     /// Starts it where it does not run.
     pub fn revive(&self) {
         if self.ended().is_some() {
