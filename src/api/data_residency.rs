@@ -81,7 +81,9 @@ pub enum Enforcement {
 /// Where governed pods run.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, KubeSchema)]
 pub struct Placement {
-    /// Whether governed pods that stand outside are moved, respecting PodDisruptionBudgets.
+    /// Whether governed pods that stand outside are moved, respecting PodDisruptionBudgets: those that a controller makes again
+    /// elsewhere, one at a time for each controller, and only where a verified node could take them. Where a namespace names
+    /// several residencies, all must say so.
     #[serde(default)]
     pub eviction: Eviction,
 }
@@ -370,6 +372,9 @@ pub struct EnforcedBy {
     pub storage: String,
     /// What is talked to.
     pub network: String,
+    /// What fills in what a tenant left out: `MutatingAdmissionPolicy`, `Webhook`, or `None`, where tenants write it themselves.
+    #[serde(default)]
+    pub mutation: String,
 }
 
 /// Counts as columns show them.

@@ -5,10 +5,12 @@
 
 mod error;
 mod event;
+mod evict;
 mod write;
 
 pub use error::Error;
 pub use event::Events;
+pub use evict::{Data, Eviction, Moved, evict};
 pub use write::{
     apply_class, apply_policy, delete_class, delete_policy, label_node, patch_namespace, pods_of, set_finalizer,
     set_status, touch_policy,

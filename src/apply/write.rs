@@ -31,7 +31,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// So often a policy that somebody else had made is taken over in one write.
 const TAKEOVERS: usize = 3;
 
-async fn limited<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
+pub(super) async fn limited<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
     match tokio::time::timeout(LIMIT, request).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(Error::TimedOut(LIMIT)),

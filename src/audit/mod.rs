@@ -7,6 +7,7 @@
 mod exposure;
 #[cfg(test)]
 mod fixture;
+pub mod inventory;
 pub mod network;
 mod peers;
 mod placement;

@@ -46,7 +46,7 @@ fn class(scene: &Scene<'_>, key: &Key, claim: &Claim) -> Option<Finding> {
     let permitted = &scene.confined.confinement.storage_classes;
     let message = match claim.class.as_deref() {
         Some("") if claim.volume.is_some() => return None,
-        Some(class) if permitted.iter().any(|own| own == class) => return None,
+        Some(class) if permitted.iter().any(|own| own == class) || is_being_put_back(scene, class) => return None,
         None | Some("") => "it names no StorageClass".to_owned(),
         Some(class) => {
             format!("its StorageClass {class} is not proven to be where the data belongs{}", why(scene, class))
@@ -57,6 +57,13 @@ fn class(scene: &Scene<'_>, key: &Key, claim: &Claim) -> Option<Finding> {
         Some(_) => format!("move the data to a claim of class {}, since a claim cannot change its class", permitted.join(" or ")),
     };
     Some(finding(key, claim, Verdict::NonCompliant, "domicile/storage-class", message, remedy))
+}
+
+/// Domicile's own class that was taken away or changed is no news of its claims: their volumes are judged by where they lie,
+/// and that the class does not stand is told of the residency.
+fn is_being_put_back(scene: &Scene<'_>, name: &str) -> bool {
+    let mut own = scene.residencies.iter().flat_map(|residency| &residency.classes);
+    own.find(|class| class.name == name).is_some_and(|class| class.zones.iter().all(|zone| is_permitted(scene, zone)))
 }
 
 /// What speaks against a class, in words.
@@ -247,6 +254,15 @@ mod tests {
         assert_eq!((finding.verdict, finding.rule), (Verdict::NonCompliant, "domicile/storage-class"));
         assert!(finding.message.contains("it has no allowedTopologies"), "{}", finding.message);
         assert!(finding.remedy.contains("class mainland-ssd"));
+    }
+
+    #[test]
+    fn a_class_that_is_put_back_is_no_finding_of_its_claims() {
+        let mut stage = Stage::new();
+        stage.claim("data", Some("mainland-lvm"), None);
+        assert!(audit(&stage.scene()).is_empty());
+        stage.residencies.push(residency("battery", "CN", &["cn-beijing-h"]));
+        assert_eq!(stage.one(audit).rule, "domicile/storage-class");
     }
 
     #[test]

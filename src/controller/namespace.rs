@@ -327,7 +327,7 @@ pub async fn carry_out(client: Client, space: Namespace, step: Step) -> Result<W
             {
                 close_unisolated(client, &space, reason).await?;
             }
-            Ok(Written { changes: written?.into_iter().collect(), meaning: None })
+            Ok(Written { changes: written?.into_iter().collect(), ..Written::default() })
         }
         Step::Policy { key, spec: None } => {
             apply::delete_policy(client, &key).await?;
@@ -340,7 +340,7 @@ pub async fn carry_out(client: Client, space: Namespace, step: Step) -> Result<W
                 try_join(write(client.clone(), &space, &patch), apply_policy(client, permitting)).await?;
             changes.extend(permitted);
             changes.push(Change::Namespace(Delta::Applied(name, after)));
-            Ok(Written { changes, meaning: Some(Meaning::Confined) })
+            Ok(Written { changes, ..Written::default() }.meaning(Meaning::Confined))
         }
         Step::Patch { patch, meaning } => {
             let after = write(client, &space, &patch).await?;

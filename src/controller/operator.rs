@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{
     class,
+    eviction::{self, Pick},
     judge::{self, Judged},
     memory::Memory,
     namespace::{self, Meaning},
@@ -27,11 +28,12 @@ use super::{
 use crate::{
     apply,
     compile::nodes,
-    domain::{Named, Subject},
+    domain::{Named, Subject, keys},
     observe::watch::{Change, Delta, KINDS},
     report::events::{self, Telling},
     resolve::Location,
     telemetry::{Health, Metrics, Operation, Outcome},
+    webhook::Namespaces,
 };
 
 /// Statuses wait so long, so that one is written for many changes.
@@ -57,6 +59,7 @@ pub struct Operator {
     told_locations: BTreeMap<String, Location>,
     settled_at: BTreeMap<String, Instant>,
     memory: Memory,
+    evictions: eviction::History,
     read: HashSet<std::mem::Discriminant<Change>>,
 }
 
@@ -77,8 +80,15 @@ impl Operator {
             told_locations: BTreeMap::new(),
             settled_at: BTreeMap::new(),
             memory: Memory::default(),
+            evictions: eviction::History::default(),
             read: HashSet::new(),
         }
+    }
+
+    /// The governed namespaces as they are known, for the webhook.
+    #[must_use]
+    pub fn namespaces(&self) -> Namespaces {
+        self.world.shown.clone()
     }
 
     /// Works until the watches end.
@@ -140,7 +150,7 @@ impl Operator {
         let now = Instant::now();
         for work in self.world.take_due() {
             let delay = match &work {
-                Work::Node(_) | Work::Namespace(_) | Work::Class(_) => Duration::ZERO,
+                Work::Node(_) | Work::Namespace(_) | Work::Eviction(_) | Work::Class(_) => Duration::ZERO,
                 Work::Residency(_) | Work::DataCenter(_) => STATUS_DELAY,
             };
             self.queue.add(work, now + delay);
@@ -162,6 +172,7 @@ impl Operator {
         match work {
             Work::Node(name) => self.start_node(name),
             Work::Namespace(name) => self.start_namespace(name),
+            Work::Eviction(name) => self.start_eviction(name),
             Work::Class(name) => {
                 let step = class::next(&self.world, name);
                 let restored = self.memory.class(&self.world, name, step.as_ref());
@@ -174,8 +185,8 @@ impl Operator {
                 Some((step.operation(), status::carry_out_residency(client, name.clone(), step).boxed()))
             }
             Work::DataCenter(name) => {
-                let status = status::data_center(&self.world, name)?;
-                Some((Operation::Status, status::write_data_center(client, name.clone(), status).boxed()))
+                let step = status::data_center(&self.world, name)?;
+                Some((Operation::Status, status::carry_out_data_center(client, name.clone(), step).boxed()))
             }
         }
     }
@@ -221,6 +232,7 @@ impl Operator {
         if let Some(until) = next_look {
             self.queue.add(Work::Namespace(name.to_owned()), until);
         }
+        self.queue.add(Work::Eviction(name.to_owned()), now);
         let step = namespace::next(&self.world, space, settled_at.map(|at| now - at));
         let restored = self.memory.policies(&self.world, space, step.as_ref());
         self.tell(restored);
@@ -232,6 +244,26 @@ impl Operator {
         Some((operation, namespace::carry_out(self.client.clone(), space.clone(), step).boxed()))
     }
 
+    /// Moves the next pod of a namespace, or looks again when that may be.
+    fn start_eviction(&mut self, name: &str) -> Option<(Operation, BoxFuture<'static, Result<Written, apply::Error>>)> {
+        let (space, judged) = (self.world.snapshot.namespaces.get(name)?, self.judged.get(name)?);
+        match eviction::pick(&self.world, space, judged, &self.evictions, Instant::now()) {
+            Pick::Nothing => None,
+            Pick::Later(at) => {
+                self.queue.add(Work::Eviction(name.to_owned()), at);
+                None
+            }
+            Pick::Move(eviction) => {
+                let client = self.client.clone();
+                let request = async move {
+                    let moved = apply::evict(client, &eviction).await?;
+                    Ok(Written { moved: Some((eviction.key, moved)), ..Written::default() })
+                };
+                Some((Operation::Eviction, request.boxed()))
+            }
+        }
+    }
+
     /// Judges a namespace again, and tells what is new.
     fn judge(&mut self, name: &str) {
         let judged = self.world.snapshot.namespaces.get(name).and_then(|space| judge::judge(&self.world, space));
@@ -239,9 +271,10 @@ impl Operator {
         if before == judged.as_ref() {
             return;
         }
-        let (old, new) =
-            (before.map(|one| one.findings.as_slice()), judged.as_ref().map(|one| one.findings.as_slice()));
-        let tellings = events::findings(old.unwrap_or_default(), new.unwrap_or_default());
+        let tellings = judged.as_ref().map(|now| {
+            let old = before.map(|one| one.findings.as_slice());
+            events::findings(old, &now.findings, |subject| self.world.snapshot.lives(subject))
+        });
         let concerned = before.into_iter().chain(judged.as_ref()).flat_map(|one| one.named.names());
         let residencies: Vec<String> = concerned.map(str::to_owned).collect();
         match judged {
@@ -252,7 +285,7 @@ impl Operator {
         for residency in residencies {
             self.queue.add(Work::Residency(residency), soon);
         }
-        self.tell(tellings);
+        self.tell(tellings.into_iter().flatten());
         self.measure();
     }
 
@@ -273,12 +306,19 @@ impl Operator {
             Ok(written) => {
                 self.metrics.count(operation, Outcome::Done);
                 self.queue.done(&work);
-                self.tell(tellings(&self.world, &work, &written));
+                self.tell(tellings(&self.world, &work, &written).into_iter().chain(written.tellings));
                 if let (Work::Namespace(name), Some(meaning)) = (&work, written.meaning) {
                     tracing::info!(namespace = %name, ?meaning, "namespace written");
                     if meaning == Meaning::Confined {
                         self.settled_at.insert(name.clone(), Instant::now());
                     }
+                }
+                if let Some((key, moved)) = written.moved {
+                    tracing::info!(pod = %key, ?moved, "a pod that stands outside");
+                    let (judged, now) = (self.judged.get(&key.namespace), Instant::now());
+                    let tellings = self.evictions.take_in(&self.world, judged, &key, &moved, now);
+                    self.tell(tellings);
+                    self.queue.add(work.clone(), now + eviction::EVERY);
                 }
                 for change in written.changes {
                     if self.world.still_knows(&change) {
@@ -314,6 +354,7 @@ fn tellings(world: &World, work: &Work, written: &Written) -> Vec<Telling> {
     let Some(space) = world.snapshot.namespaces.get(name) else { return Vec::new() };
     let subject = Subject::namespaced("Namespace", "", name, &space.uid);
     let named = match world.named(space) {
+        Named::Residencies(named) if named.contain(keys::CANARY_RESIDENCY) => return Vec::new(), // nobody's namespace
         Named::Residencies(named) => named.to_string(),
         Named::Nothing | Named::Unreadable(_) => String::new(),
     };
@@ -335,7 +376,9 @@ fn tellings(world: &World, work: &Work, written: &Written) -> Vec<Telling> {
     tellings
 }
 
-fn is_whole(change: &Change) -> bool {
+/// Whether this brings every object of its kind.
+#[must_use]
+pub fn is_whole(change: &Change) -> bool {
     match change {
         Change::DataCenter(delta) => matches!(delta, Delta::Replaced(_)),
         Change::Residency(delta) => matches!(delta, Delta::Replaced(_)),
@@ -350,6 +393,8 @@ fn is_whole(change: &Change) -> bool {
     }
 }
 
-fn kind_of(change: &Change) -> std::mem::Discriminant<Change> {
+/// Of which kind it is.
+#[must_use]
+pub fn kind_of(change: &Change) -> std::mem::Discriminant<Change> {
     std::mem::discriminant(change)
 }

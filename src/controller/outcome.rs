@@ -1,7 +1,11 @@
 //! What a piece of work wrote, so that it is known before the watch brings it.
 
 use super::namespace::Meaning;
-use crate::observe::watch::Change;
+use crate::{
+    apply::Moved,
+    observe::{Key, watch::Change},
+    report::events::Telling,
+};
 
 /// What was written.
 #[derive(Clone, Debug, Default)]
@@ -10,6 +14,10 @@ pub struct Written {
     pub changes: Vec<Change>,
     /// What the write to a namespace comes to.
     pub meaning: Option<Meaning>,
+    /// The pod that was to be moved, and what came of that.
+    pub moved: Option<(Key, Moved)>,
+    /// What to tell of it.
+    pub tellings: Vec<Telling>,
 }
 
 impl Written {
@@ -22,6 +30,13 @@ impl Written {
     /// Something else as well.
     pub fn push(&mut self, change: Change) {
         self.changes.push(change);
+    }
+
+    /// To be told as this.
+    #[must_use]
+    pub fn told(mut self, tellings: Vec<Telling>) -> Self {
+        self.tellings = tellings;
+        self
     }
 
     /// Which comes to this.

@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
-use kube::{Client, ResourceExt as _};
+use kube::{Client, Resource, ResourceExt as _};
 
-use super::{judge::Judged, outcome::Written, policies::Installed, surroundings::Surroundings, world::World};
+use super::{judge::Judged, outcome::Written, surroundings::Surroundings, world::World};
 use crate::{
     api::{DataCenter, DataCenterStatus, DataResidency, DataResidencyStatus},
     apply,
-    domain::keys,
+    domain::{Subject, keys},
     observe::watch::{Change, Delta},
     report::{
         self,
-        residency::{CanarySeen, NamespaceOutcome, Outcome, PoliciesSeen},
+        events::{self, Telling},
+        residency::{CanarySeen, NamespaceOutcome, Outcome},
     },
     telemetry::Operation,
 };
@@ -34,7 +35,15 @@ pub enum ResidencyStep {
         hold: bool,
     },
     /// Write its status.
-    Status(Box<DataResidencyStatus>),
+    Status(Box<StatusStep<DataResidencyStatus>>),
+}
+
+/// A status to be written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatusStep<S> {
+    status: S,
+    /// What is to be told once it stands.
+    tellings: Vec<Telling>,
 }
 
 impl ResidencyStep {
@@ -68,7 +77,16 @@ pub fn residency(
         return None;
     }
     let status = report::residency::status(&outcome(world, judged, surroundings, name)?, &now());
-    (read.status.as_ref() != Some(&status)).then(|| ResidencyStep::Status(Box::new(status)))
+    if read.status.as_ref() == Some(&status) {
+        return None;
+    }
+    let old = read.status.as_ref().map(|status| &status.conditions);
+    let tellings = events::conditions(&about("DataResidency", name, read), old, &status.conditions);
+    Some(ResidencyStep::Status(Box::new(StatusStep { status, tellings })))
+}
+
+fn about<K: Resource>(kind: &'static str, name: &str, object: &K) -> Subject {
+    Subject { uid: object.meta().uid.clone().unwrap_or_default(), ..Subject::cluster(kind, name) }
 }
 
 fn outcome<'a>(
@@ -110,11 +128,7 @@ fn outcome<'a>(
         resolved,
         total_nodes: world.sites.nodes,
         namespaces: namespaces.collect(),
-        policies: match &surroundings.installed {
-            Some(Installed::AsBuilt) => PoliciesSeen::AsBuilt,
-            Some(Installed::Differs(names)) => PoliciesSeen::Differs(names.clone()),
-            None => PoliciesSeen::Unseen,
-        },
+        policies: surroundings.installed.as_ref().into(),
         canary: CanarySeen { refused: surroundings.canary.refused, mutation: world.mutation },
         missing_classes: resolved.classes.iter().filter(standing).map(|class| class.name.clone()).collect(),
         pods_in_permitted_networks: unclear_pod(world, resolved),
@@ -137,12 +151,14 @@ fn unclear_pod(world: &World, resolved: &crate::resolve::Residency) -> Option<St
 /// # Errors
 /// Why it was not done.
 pub async fn carry_out_residency(client: Client, name: String, step: ResidencyStep) -> Result<Written, apply::Error> {
-    let after: Result<DataResidency, apply::Error> = match step {
-        ResidencyStep::Finalizer { read, hold } => apply::set_finalizer(client, read.as_ref(), hold).await,
-        ResidencyStep::Status(status) => apply::set_status(client, &name, &*status).await,
+    let (after, tellings): (Result<DataResidency, apply::Error>, _) = match step {
+        ResidencyStep::Finalizer { read, hold } => {
+            (apply::set_finalizer(client, read.as_ref(), hold).await, Vec::new())
+        }
+        ResidencyStep::Status(step) => (apply::set_status(client, &name, &step.status).await, step.tellings),
     };
     match after {
-        Ok(after) => Ok(Written::one(Change::Residency(Delta::Applied(name, after)))),
+        Ok(after) => Ok(Written::one(Change::Residency(Delta::Applied(name, after))).told(tellings)),
         Err(apply::Error::NotFound) => Ok(Written::default()), // it was deleted meanwhile; the watch says so
         Err(error) => Err(error),
     }
@@ -150,7 +166,7 @@ pub async fn carry_out_residency(client: Client, name: String, step: ResidencySt
 
 /// The new status of a data center; `None` where the old one says everything already.
 #[must_use]
-pub fn data_center(world: &World, name: &str) -> Option<DataCenterStatus> {
+pub fn data_center(world: &World, name: &str) -> Option<StatusStep<DataCenterStatus>> {
     let read = world.snapshot.data_centers.get(name)?;
     let outcome = report::data_center::Outcome {
         name,
@@ -159,20 +175,25 @@ pub fn data_center(world: &World, name: &str) -> Option<DataCenterStatus> {
         locations: &world.locations,
     };
     let status = report::data_center::status(&outcome, &now());
-    (read.status.as_ref() != Some(&status)).then_some(status)
+    if read.status.as_ref() == Some(&status) {
+        return None;
+    }
+    let old = read.status.as_ref().map(|status| &status.conditions);
+    let tellings = events::conditions(&about("DataCenter", name, read), old, &status.conditions);
+    Some(StatusStep { status, tellings })
 }
 
 /// Writes the status of a data center.
 ///
 /// # Errors
 /// Why it was not done.
-pub async fn write_data_center(
+pub async fn carry_out_data_center(
     client: Client,
     name: String,
-    status: DataCenterStatus,
+    step: StatusStep<DataCenterStatus>,
 ) -> Result<Written, apply::Error> {
-    match apply::set_status::<DataCenter>(client, &name, &status).await {
-        Ok(after) => Ok(Written::one(Change::DataCenter(Delta::Applied(name, after)))),
+    match apply::set_status::<DataCenter>(client, &name, &step.status).await {
+        Ok(after) => Ok(Written::one(Change::DataCenter(Delta::Applied(name, after))).told(step.tellings)),
         Err(apply::Error::NotFound) => Ok(Written::default()),
         Err(error) => Err(error),
     }

@@ -36,7 +36,7 @@ pub enum Leg {
 }
 
 /// The object that a finding is about.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct Subject {
     /// Its kind, which its API version follows from.
     pub kind: &'static str,

@@ -7,7 +7,10 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference},
 };
 
-use super::model::{Claim, Class, Exposed, Map, Namespace, Node, Owner, Phase, Pod, Policy, Volume};
+use super::{
+    Resources,
+    model::{Claim, Class, Exposed, Map, Namespace, Node, Owner, Phase, Pod, Policy, Volume},
+};
 use crate::domain::{Cidr, keys};
 
 const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
@@ -21,7 +24,9 @@ const FURTHER_NETWORKS: [&str; 2] = ["k8s.v1.cni.cncf.io/networks", "v1.multus-c
 impl From<core::Node> for Node {
     fn from(node: core::Node) -> Self {
         let spec = node.spec.unwrap_or_default();
-        let reported = node.status.and_then(|status| status.addresses).unwrap_or_default();
+        let status = node.status.unwrap_or_default();
+        let reported = status.addresses.unwrap_or_default();
+        let is_ready = |condition: &core::NodeCondition| condition.type_ == "Ready" && condition.status == "True";
         let mut addresses: Vec<IpAddr> = Vec::new();
         let mut unreadable_addresses = Vec::new();
         for address in reported.into_iter().filter(|address| address.type_ == "InternalIP") {
@@ -39,6 +44,10 @@ impl From<core::Node> for Node {
             addresses,
             pod_networks: pod_networks.collect(),
             unreadable_addresses,
+            ready: status.conditions.iter().flatten().any(is_ready),
+            unschedulable: spec.unschedulable.unwrap_or_default(),
+            taints: spec.taints.unwrap_or_default(),
+            allocatable: status.allocatable.as_ref().map(Resources::read).unwrap_or_default(),
         }
     }
 }
@@ -79,6 +88,7 @@ fn own_labels(entries: &[ManagedFieldsEntry]) -> Vec<String> {
 impl From<core::Pod> for Pod {
     fn from(pod: core::Pod) -> Self {
         let spec = pod.spec.unwrap_or_default();
+        let asked = Resources::asked(&spec);
         let status = pod.status.unwrap_or_default();
         let host_network = spec.host_network.unwrap_or_default();
         let ips = status.pod_ips.unwrap_or_default();
@@ -95,6 +105,8 @@ impl From<core::Pod> for Pod {
                 Some("Succeeded" | "Failed") => Phase::Ended,
                 _ => Phase::Active,
             },
+            running: status.phase.as_deref() == Some("Running"),
+            asked,
             terminating: pod.metadata.deletion_timestamp.is_some(),
             host_network,
             further_network: FURTHER_NETWORKS

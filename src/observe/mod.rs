@@ -6,8 +6,10 @@
 
 pub mod convert;
 pub mod model;
+mod resources;
 pub mod watch;
 
 pub use model::{
     Claim, Class, Exposed, Key, Namespace, Node, Owner, Phase, Pod, Policy, Snapshot, Volume, in_namespace,
 };
+pub use resources::Resources;

@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
-use k8s_openapi::api::networking::v1::NetworkPolicySpec;
+use k8s_openapi::api::{core::v1::Taint, networking::v1::NetworkPolicySpec};
 use serde::Serialize;
 
+use super::Resources;
 use crate::{
     api::{DataCenter, DataResidency},
-    domain::{Cidr, Named, keys},
+    domain::{Cidr, Named, Subject, keys},
 };
 
 /// Labels or annotations.
@@ -65,8 +66,24 @@ pub struct Snapshot {
     pub exposed: BTreeMap<(Key, &'static str), Exposed>,
 }
 
+impl Snapshot {
+    /// Whether what a finding was about is still there and in use. Of kinds that are not read wholly, always.
+    #[must_use]
+    pub fn lives(&self, subject: &Subject) -> bool {
+        let key = Key::new(&subject.namespace, &subject.name);
+        match subject.kind {
+            "Pod" => {
+                self.pods.get(&key).is_some_and(|pod| pod.uid == subject.uid && pod.is_active() && !pod.terminating)
+            }
+            "PersistentVolumeClaim" => self.claims.get(&key).is_some_and(|claim| claim.uid == subject.uid),
+            "NetworkPolicy" => self.policies.get(&key).is_some_and(|policy| policy.uid == subject.uid),
+            _ => true,
+        }
+    }
+}
+
 /// A node.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Node {
     /// Its name.
     pub name: String,
@@ -82,6 +99,14 @@ pub struct Node {
     pub pod_networks: Vec<Cidr>,
     /// InternalIPs that do not parse: such a node is never verified.
     pub unreadable_addresses: Vec<String>,
+    /// Whether its kubelet says that it is ready.
+    pub ready: bool,
+    /// Whether it takes no new pods.
+    pub unschedulable: bool,
+    /// Its taints.
+    pub taints: Vec<Taint>,
+    /// What pods may ask of it.
+    pub allocatable: Resources,
 }
 
 /// A namespace.
@@ -128,7 +153,7 @@ impl Namespace {
 }
 
 /// The controller of an object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Owner {
     /// For example `ReplicaSet`.
     pub kind: String,
@@ -157,6 +182,10 @@ pub struct Pod {
     pub pins: Map,
     /// Whether it still runs or may run.
     pub phase: Phase,
+    /// Whether its containers were started.
+    pub running: bool,
+    /// What it asks of its node.
+    pub asked: Resources,
     /// Whether it is being deleted.
     pub terminating: bool,
     /// Whether it shares its node's network, which network policies do not reach.

@@ -5,8 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::cut;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use super::{
+    cut,
+    legs::{HELD_BY_NAMESPACES, NAMESPACES_NOT_CONFINED},
+};
 use crate::{
+    api::conditions::{ACCEPTED, COMPLIANT, READY},
     domain::{Finding, Subject, Verdict},
     resolve::{Location, NodeConflict},
 };
@@ -27,36 +33,50 @@ pub struct Telling {
     pub reason: &'static str,
     /// One CamelCase word: what was being done.
     pub action: &'static str,
+    /// What tells one from another of the same reason about the same object: the rule of a finding.
+    pub topic: &'static str,
     /// A sentence for people, of at most 1000 bytes.
     pub note: String,
+    /// Whether it was found standing by a process that does not know what was told before, so that it is no news where it
+    /// was told already.
+    pub standing: bool,
 }
 
 impl Telling {
     /// Something that somebody should look at.
     #[must_use]
     pub fn warning(subject: Subject, reason: &'static str, action: &'static str, note: impl AsRef<str>) -> Self {
-        Self { subject, warning: true, reason, action, note: cut(note.as_ref(), NOTE) }
+        Self { subject, warning: true, reason, action, topic: "", note: cut(note.as_ref(), NOTE), standing: false }
     }
 
     /// Something that is as it should be.
     #[must_use]
     pub fn normal(subject: Subject, reason: &'static str, action: &'static str, note: impl AsRef<str>) -> Self {
-        Self { subject, warning: false, reason, action, note: cut(note.as_ref(), NOTE) }
+        Self { subject, warning: false, reason, action, topic: "", note: cut(note.as_ref(), NOTE), standing: false }
+    }
+
+    /// As something that may have been told before.
+    #[must_use]
+    fn standing(self) -> Self {
+        Self { standing: true, ..self }
     }
 }
 
 /// What to tell of the findings of a namespace, or of a residency. A finding is the same while rule, subject and verdict
-/// are; other words are no news.
+/// are; other words are no news. `old` is `None` where this was not judged before; `lives` tells whether an object is there.
 #[must_use]
-pub fn findings(old: &[Finding], new: &[Finding]) -> Vec<Telling> {
+pub fn findings(old: Option<&[Finding]>, new: &[Finding], lives: impl Fn(&Subject) -> bool) -> Vec<Telling> {
+    let (first, old) = (old.is_none(), old.unwrap_or_default());
     let known: BTreeSet<_> = old.iter().map(|finding| (finding.rule, &finding.subject, finding.verdict)).collect();
     let standing: BTreeSet<_> = new.iter().map(|finding| (finding.rule, &finding.subject)).collect();
     let begun = new.iter().filter(|finding| !known.contains(&(finding.rule, &finding.subject, finding.verdict)));
-    // A pod's findings end with the pod, and nobody looks at the events of a pod that is gone.
-    let ended = old
-        .iter()
-        .filter(|finding| finding.subject.kind != "Pod" && !standing.contains(&(finding.rule, &finding.subject)));
+    // Most findings end with their object, and nobody looks at the events of what is gone.
+    let ended =
+        old.iter().filter(|finding| !standing.contains(&(finding.rule, &finding.subject)) && lives(&finding.subject));
     let mut tellings = grouped(begun, begins, "ResidencyBroken");
+    if first {
+        tellings = tellings.into_iter().map(Telling::standing).collect();
+    }
     tellings.extend(grouped(ended, ends, "ResidencyKept"));
     tellings
 }
@@ -67,12 +87,13 @@ fn begins(finding: &Finding) -> Telling {
         Verdict::NonCompliant => "ResidencyBroken",
         Verdict::Unknown => "ResidencyUnclear",
     };
-    Telling::warning(subject.clone(), reason, "Audit", format!("[{rule}] {message}. Remedy: {remedy}."))
+    let note = format!("[{rule}] {message}. Remedy: {remedy}.");
+    Telling { topic: rule, ..Telling::warning(subject.clone(), reason, "Audit", note) }
 }
 
 fn ends(finding: &Finding) -> Telling {
-    let note = format!("[{}] no longer found: {}", finding.rule, finding.message);
-    Telling::normal(finding.subject.clone(), "ResidencyKept", "Audit", note)
+    let note = format!("[{}] holds again; before: {}", finding.rule, finding.message);
+    Telling { topic: finding.rule, ..Telling::normal(finding.subject.clone(), "ResidencyKept", "Audit", note) }
 }
 
 /// One telling for each finding; where one rule has many in one namespace, one on the namespace that counts them.
@@ -134,12 +155,51 @@ pub fn node(name: &str, uid: &str, old: Option<&Location>, new: &Location) -> Ve
         (Some(Location::Verified { .. }), Location::Conflict { conflicts, .. }) => {
             warn("LocationLost", format!("not verified any more: {}", messages(conflicts)))
         }
-        (_, Location::Conflict { conflicts, .. }) => warn("LocationInConflict", messages(conflicts)),
+        (None, Location::Conflict { conflicts, .. }) => {
+            warn("LocationInConflict", messages(conflicts)).into_iter().map(Telling::standing).collect()
+        }
+        (Some(_), Location::Conflict { conflicts, .. }) => warn("LocationInConflict", messages(conflicts)),
         (Some(Location::Verified { data_center, .. }), Location::Unclaimed) => {
             warn("LocationLost", format!("not verified any more: data center {data_center} does not claim it"))
         }
         (_, Location::Unclaimed) => Vec::new(),
     }
+}
+
+/// What to tell of the conditions of a residency or a data center: whether it is accepted, ready, compliant, and when that
+/// turns. That a namespace is about to be confined turns them for a moment, and is told on the namespace.
+#[must_use]
+pub fn conditions(subject: &Subject, old: Option<&Vec<Condition>>, new: &[Condition]) -> Vec<Telling> {
+    let passing = |condition: &Condition| condition.reason == NAMESPACES_NOT_CONFINED;
+    let told = new.iter().filter(|condition| [ACCEPTED, READY, COMPLIANT].contains(&condition.type_.as_str()));
+    let turned = told.filter(|condition| {
+        let before = old.into_iter().flatten().find(|before| before.type_ == condition.type_);
+        let same = |before: &Condition| (&before.status, &before.reason) == (&condition.status, &condition.reason);
+        let calm = match condition.status.as_str() {
+            "True" => before.is_none_or(passing) && (before.is_some() || condition.type_ != READY),
+            "Unknown" => before.is_none(), // not looked yet
+            _ => false,
+        };
+        !before.is_some_and(same) && !passing(condition) && !calm
+    });
+    turned.map(|condition| turn(subject.clone(), condition)).collect()
+}
+
+fn turn(subject: Subject, condition: &Condition) -> Telling {
+    let Condition { type_, status, message, .. } = condition;
+    let note = format!("{type_} is {status}: {message}");
+    let reason = match (type_.as_str(), status.as_str()) {
+        (READY, "True") => "Ready",
+        (READY, _) => "NotReady",
+        (COMPLIANT, "True") => "Compliant",
+        (COMPLIANT, "False") => "NonCompliant",
+        (COMPLIANT, _) => "ComplianceUnknown",
+        (_, "True") if condition.reason == HELD_BY_NAMESPACES => HELD_BY_NAMESPACES,
+        (_, "True") => "Accepted",
+        (_, _) => "NotAccepted",
+    };
+    let warning = status != "True" || reason == HELD_BY_NAMESPACES;
+    Telling { warning, ..Telling::normal(subject, reason, "Report", note) }
 }
 
 fn reasons(conflicts: &[NodeConflict]) -> Vec<&str> {
@@ -161,6 +221,14 @@ mod tests {
         report::fixture::finding,
     };
 
+    fn there(_: &Subject) -> bool {
+        true
+    }
+
+    fn gone(_: &Subject) -> bool {
+        false
+    }
+
     fn reasons_of(tellings: &[Telling]) -> Vec<&str> {
         tellings.iter().map(|telling| telling.reason).collect()
     }
@@ -169,21 +237,30 @@ mod tests {
     fn only_a_change_is_told() {
         let first = finding(NonCompliant, "domicile/network-any", "NetworkPolicy", "wide");
         let other_words = Finding { message: "in other words".into(), ..first.clone() };
-        let begun = findings(&[], std::slice::from_ref(&first));
+        let begun = findings(None, std::slice::from_ref(&first), gone);
         assert_eq!(reasons_of(&begun), ["ResidencyBroken"]);
         assert_eq!(begun[0].note, "[domicile/network-any] wide is outside. Remedy: move it.");
         assert!(begun[0].warning);
-        assert!(findings(std::slice::from_ref(&first), &[other_words]).is_empty());
-        let ended = findings(&[first], &[]);
+        assert!(findings(Some(std::slice::from_ref(&first)), &[other_words], there).is_empty());
+        assert!(findings(Some(std::slice::from_ref(&first)), &[], gone).is_empty(), "what is gone has no readers");
+        let ended = findings(Some(&[first]), &[], there);
         assert_eq!((reasons_of(&ended), ended[0].warning), (vec!["ResidencyKept"], false));
+    }
+
+    #[test]
+    fn what_is_found_first_may_have_been_told_before() {
+        let found = finding(NonCompliant, "domicile/network-any", "NetworkPolicy", "wide");
+        let told = |old| findings(old, std::slice::from_ref(&found), there)[0].standing;
+        assert!(told(None));
+        assert!(!told(Some(&[])));
     }
 
     #[test]
     fn what_turns_out_worse_is_told_again() {
         let unclear = finding(Unknown, "domicile/volume-location", "PersistentVolumeClaim", "data");
         let broken = Finding { verdict: NonCompliant, ..unclear.clone() };
-        assert_eq!(reasons_of(&findings(&[], std::slice::from_ref(&unclear))), ["ResidencyUnclear"]);
-        assert_eq!(reasons_of(&findings(&[unclear], &[broken])), ["ResidencyBroken"]);
+        assert_eq!(reasons_of(&findings(Some(&[]), std::slice::from_ref(&unclear), there)), ["ResidencyUnclear"]);
+        assert_eq!(reasons_of(&findings(Some(&[unclear]), &[broken], there)), ["ResidencyBroken"]);
     }
 
     #[test]
@@ -191,7 +268,7 @@ mod tests {
         let many: Vec<Finding> = (0..1000)
             .map(|index| finding(NonCompliant, "domicile/placement", "Pod", &format!("web-{index:03}")))
             .collect();
-        let told = findings(&[], &many);
+        let told = findings(Some(&[]), &many, there);
         let [one] = told.as_slice() else { panic!("{} events", told.len()) };
         assert_eq!((one.subject.kind, one.subject.name.as_str()), ("Namespace", "shop"));
         assert!(
@@ -199,13 +276,59 @@ mod tests {
             "{}",
             one.note
         );
-        assert!(findings(&many, &[]).is_empty(), "pods that are gone have no readers");
     }
 
     #[test]
     fn a_note_is_never_longer_than_the_api_server_takes() {
         let long = Finding { message: "境".repeat(2000), ..finding(NonCompliant, "domicile/placement", "Pod", "web") };
-        assert!(findings(&[], &[long]).iter().all(|telling| telling.note.len() <= NOTE));
+        assert!(findings(None, &[long], there).iter().all(|telling| telling.note.len() <= NOTE));
+    }
+
+    fn condition(type_: &str, status: &str, reason: &str) -> Condition {
+        serde_json::from_value(serde_json::json!({
+            "type": type_, "status": status, "reason": reason, "message": "because", "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }))
+        .unwrap()
+    }
+
+    #[track_caller]
+    fn turns(old: Option<(&str, &str, &str)>, new: (&str, &str, &str), told: &[(&str, bool)]) {
+        let [old, new] =
+            [old, Some(new)].map(|one| one.map(|(type_, status, reason)| vec![condition(type_, status, reason)]));
+        let tellings = conditions(&Subject::cluster("DataResidency", "mainland"), old.as_ref(), &new.unwrap());
+        assert_eq!(tellings.iter().map(|one| (one.reason, one.warning)).collect::<Vec<_>>(), told);
+    }
+
+    #[test]
+    fn a_condition_that_turns_is_told() {
+        turns(None, ("Ready", "True", "InForce"), &[("Ready", false)]);
+        turns(Some(("Ready", "True", "InForce")), ("Ready", "False", "PoliciesDiffer"), &[("NotReady", true)]);
+        turns(
+            Some(("Compliant", "True", "Compliant")),
+            ("Compliant", "False", "NonCompliant"),
+            &[("NonCompliant", true)],
+        );
+        turns(
+            Some(("Compliant", "False", "NonCompliant")),
+            ("Compliant", "True", "Compliant"),
+            &[("Compliant", false)],
+        );
+        turns(
+            Some(("Accepted", "True", "Accepted")),
+            ("Accepted", "True", "HeldByNamespaces"),
+            &[("HeldByNamespaces", true)],
+        );
+        turns(None, ("Accepted", "False", "ZoneOverlap"), &[("NotAccepted", true)]);
+    }
+
+    #[test]
+    fn what_passes_or_is_as_expected_is_not_told() {
+        turns(Some(("Ready", "True", "InForce")), ("Ready", "True", "InForce"), &[]);
+        turns(Some(("Ready", "True", "InForce")), ("Ready", "False", "NamespacesNotConfined"), &[]);
+        turns(Some(("Ready", "False", "NamespacesNotConfined")), ("Ready", "True", "InForce"), &[]);
+        turns(None, ("Accepted", "True", "Accepted"), &[]);
+        turns(None, ("Ready", "Unknown", "PoliciesUnseen"), &[]);
+        turns(None, ("StorageEnforced", "False", "ClassesMissing"), &[]);
     }
 
     fn verified(code: &str) -> Location {

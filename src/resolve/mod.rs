@@ -6,6 +6,7 @@
 
 mod confine;
 mod facilities;
+mod fit;
 mod locate;
 mod provider_id;
 mod residency;
@@ -13,6 +14,7 @@ mod storage_class;
 
 pub use confine::{Circumstances, Confined, changes, confine, is_pinned, stands_outside};
 pub use facilities::{Facilities, Facility, FacilityConflict};
+pub use fit::{Place, fits};
 pub use locate::{Location, NodeConflict, locate};
 pub use residency::{Allowed, Peer, PortRange, Residency, Sites, resolve};
 pub use storage_class::{WantedClass, proven};

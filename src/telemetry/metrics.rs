@@ -17,6 +17,8 @@ pub enum Operation {
     StorageClass,
     /// A network policy.
     NetworkPolicy,
+    /// The eviction of a pod.
+    Eviction,
     /// A status.
     Status,
     /// A finalizer.

@@ -171,10 +171,19 @@ fn what_others_break_is_undone() {
         )
     });
 
+    shop.accepts(shop.claim("data").with("spec: {storageClassName: drifting-ssd}"));
     intruder.delete(&STORAGE_CLASS, "", "drifting-ssd").expected();
-    eventually("the class is back", SOON, || {
-        when(stage.admin.find(&STORAGE_CLASS, "", "drifting-ssd").is_some(), || "it is not".into())
+    eventually("the class is back, and that is told", SOON, || {
+        let told = stage
+            .admin
+            .list(&EVENT, "default")
+            .iter()
+            .any(|event| event["reason"] == "ClassRestored" && event["involvedObject"]["name"] == "drifting-ssd");
+        let back = stage.admin.find(&STORAGE_CLASS, "", "drifting-ssd").is_some();
+        when(back && told, || format!("back: {back}, told: {told}"))
     });
+    let words = shop.events().join("\n");
+    assert!(!words.contains("ResidencyBroken PersistentVolumeClaim"), "the claim is blamed meanwhile: {words}");
 
     intruder
         .patch(&NODE, "", "frankfurt-b", &json!({"metadata": {"labels": {format!("{PIN}drifting"): "true"}}}))

@@ -57,6 +57,7 @@ kinds! {
     NODE = of_the_cluster("v1", "Node", "nodes");
     VOLUME = of_the_cluster("v1", "PersistentVolume", "persistentvolumes");
     STORAGE_CLASS = of_the_cluster("storage.k8s.io/v1", "StorageClass", "storageclasses");
+    WEBHOOKS = of_the_cluster("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations");
     CLUSTER_ROLE = of_the_cluster("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles");
     CLUSTER_ROLE_BINDING = of_the_cluster("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings");
     CUSTOM_RESOURCE = of_the_cluster("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions");
