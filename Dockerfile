@@ -33,6 +33,6 @@ LABEL org.opencontainers.image.title="domicile" \
 COPY LICENSE /LICENSE
 COPY --from=build /domicile /domicile
 USER 65532:65532
-EXPOSE 8080
+EXPOSE 8080 8443
 ENTRYPOINT ["/domicile"]
 CMD ["controller"]

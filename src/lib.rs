@@ -19,6 +19,8 @@ pub mod compile;
 pub mod controller;
 pub mod domain;
 pub mod observe;
+pub mod policies;
 pub mod report;
 pub mod resolve;
 pub mod telemetry;
+pub mod webhook;

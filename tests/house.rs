@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
 
+use domicile::domain::routes::{Closes, Route, routes};
 use serde_json::Value;
 
 fn root() -> PathBuf {
@@ -71,7 +73,7 @@ fn pure_modules_name_no_client_no_clock_and_no_environment() {
         "std::env",
         "Timestamp::now",
     ];
-    for module in ["domain", "resolve", "compile", "audit", "report"] {
+    for module in ["domain", "resolve", "compile", "audit", "report", "policies", "webhook/decide"] {
         for path in files(&root().join("src").join(module), "rs") {
             let text = fs::read_to_string(&path).unwrap();
             let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
@@ -201,4 +203,61 @@ fn policies_bind_every_mode_and_the_keys_are_one_closed_list() {
         };
         assert!(actions.starts_with(expected), "{} {}: {actions}", path.display(), name(binding));
     }
+}
+
+/// The rule ids in a text, found by what stands before and after them.
+fn rules(text: &str, before: &str, after: char) -> BTreeSet<String> {
+    let found = text.split(before).skip(1).filter_map(|rest| rest.split_once(after)).map(|(id, _)| id);
+    let is_id = |id: &&str| !id.is_empty() && id.chars().all(|one| one.is_ascii_lowercase() || one == '-');
+    found.filter(is_id).map(|id| format!("domicile/{id}")).collect()
+}
+
+#[test]
+fn the_catalogue_of_routes_names_every_rule_and_no_other() {
+    let mut known = BTreeSet::new();
+    for path in files(&root().join("charts/domicile/policies"), "yaml") {
+        known.extend(rules(&fs::read_to_string(path).unwrap(), "[domicile/", ']'));
+    }
+    for folder in ["src/audit", "src/resolve"] {
+        for path in files(&root().join(folder), "rs") {
+            known.extend(rules(&fs::read_to_string(path).unwrap(), "\"domicile/", '"'));
+        }
+    }
+    assert!(known.len() > 50, "{known:?}");
+    let listed: BTreeSet<String> = routes().iter().flat_map(Route::rules).collect();
+    let forgotten: Vec<_> = known.difference(&listed).collect();
+    assert!(forgotten.is_empty(), "src/domain/routes.csv does not say which route these rules close: {forgotten:?}");
+    let invented: Vec<_> = listed.difference(&known).collect();
+    assert!(invented.is_empty(), "src/domain/routes.csv names rules that nobody has: {invented:?}");
+}
+
+#[test]
+fn every_route_that_is_said_to_be_closed_is_seen_closed_by_a_test() {
+    for route in routes() {
+        let mut sources = String::new();
+        for test in route.tests() {
+            let (module, name) = test.split_once("::").unwrap_or_else(|| panic!("{}: {test} is no test", route.id));
+            let path = root().join("tests/e2e").join(format!("{module}.rs"));
+            let text =
+                fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {}: {error}", route.id, path.display()));
+            assert!(text.contains(&format!("#[test]\nfn {name}()")), "{}: there is no test {test}", route.id);
+            sources.push_str(&text);
+        }
+        let mut rules = route.rules().peekable();
+        let judged = route.by == Closes::AdmissionPolicy && rules.peek().is_some();
+        let seen = rules.any(|rule| sources.contains(&rule));
+        assert!(
+            !judged || seen,
+            "{}: no rule of it is seen to refuse in {:?}",
+            route.id,
+            route.tests().collect::<Vec<_>>()
+        );
+    }
+}
+
+#[test]
+fn the_document_of_routes_is_that_of_the_catalogue() {
+    let written = fs::read_to_string(root().join("docs/coverage.md")).unwrap();
+    let same = written == domicile::report::coverage::markdown();
+    assert!(same, "run `cargo run -- coverage --output markdown > docs/coverage.md`");
 }

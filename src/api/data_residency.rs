@@ -372,6 +372,9 @@ pub struct EnforcedBy {
     pub storage: String,
     /// What is talked to: `NetworkPolicy`, or `ClusterNetworkPolicy` where one stands before those of every namespace.
     pub network: String,
+    /// What fills in what a tenant left out: `MutatingAdmissionPolicy`, `Webhook`, or `None`, where tenants write it themselves.
+    #[serde(default)]
+    pub mutation: String,
 }
 
 /// Counts as columns show them.

@@ -8,6 +8,7 @@ pub mod cluster_network;
 mod exposure;
 #[cfg(test)]
 mod fixture;
+pub mod inventory;
 pub mod network;
 mod peers;
 mod placement;
@@ -103,6 +104,7 @@ mod tests {
         stage.pod("host", |pod| {
             pod.host_network = true;
             pod.inline_volumes = vec!["logs".into()];
+            pod.further_network = Some("k8s.v1.cni.cncf.io/networks".into());
         });
         stage.claim("data", Some("gp3"), Some("nowhere"));
         for how in ["LoadBalancer", "Ingress", "ExternalName", "externalIPs"] {
@@ -118,7 +120,7 @@ mod tests {
         let stage = broken();
         let rules: std::collections::BTreeSet<&str> =
             audit(&stage.scene()).iter().map(|finding| finding.rule).collect();
-        assert_eq!(rules.len(), 13, "{rules:?}");
+        assert_eq!(rules.len(), 14, "{rules:?}");
         for rule in rules.into_iter().chain([network::SIZE]).filter(|rule| !OF_THE_AUDIT_ALONE.contains(rule)) {
             assert!(POLICIES.iter().any(|text| text.contains(&format!("[{rule}]"))), "{rule}");
         }

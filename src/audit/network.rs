@@ -111,29 +111,31 @@ fn rules<'a>(policy: &'a NetworkPolicySpec, confinement: &Confinement) -> Vec<Ru
     egress.chain(ingress).collect()
 }
 
-/// The bounds of the policy's `isJudgeable`.
+/// The bounds of the policy's `isBounded` and `isJudgeable`.
 fn too_large(rules: &[Rule<'_>], confinement: &Confinement) -> Option<Violation> {
-    let peers = || rules.iter().flat_map(|rule| rule.peers);
+    let networks = confinement.networks.len();
     let literal: BTreeSet<String> = confinement.networks.iter().map(ToString::to_string).collect();
-    let compared = peers().filter_map(|peer| peer.ip_block.as_ref());
-    let compared = compared.filter(|block| !literal.contains(&block.cidr) && !is_any(block)).count();
-    let longest = peers().filter_map(longest_selector).max().unwrap_or_default();
+    let peers: Vec<&NetworkPolicyPeer> = rules.iter().flat_map(|rule| rule.peers).collect();
+    let blocks = peers.iter().filter_map(|peer| peer.ip_block.as_ref());
+    let compared = blocks.filter(|block| !literal.contains(&block.cidr)).count();
+    let selectors: Vec<usize> = peers.iter().filter_map(|peer| longest_selector(peer)).collect();
     let is_judgeable = rules.len() <= 100
-        && peers().count() <= 2000
-        && longest <= 30
-        && compared.saturating_mul(confinement.networks.len()) <= 20_000;
+        && peers.len() <= 600
+        && peers.len().saturating_mul(networks) <= 200_000
+        && selectors.len() <= 100
+        && selectors.iter().all(|longest| *longest <= 15)
+        && compared.saturating_mul(networks) <= 5000;
     (!is_judgeable).then(|| Violation {
         rule: SIZE,
         message: format!(
-            "it has {} rules and is larger than what is judged in one piece: 100 rules, 2000 peers, 30 expressions in a selector, 20000 comparisons of ipBlocks with the {} permitted networks",
+            "it has {} rules, and with {networks} permitted networks it is larger than what is judged: 100 rules, 600 peers, 100 namespaceSelectors, 15 expressions in each, peers times networks 200000, ipBlocks that are no permitted network times networks 5000",
             rules.len(),
-            confinement.networks.len(),
         ),
-        remedy: "write it in several policies, and permitted networks as they are listed".to_owned(),
+        remedy: "write it in several policies, or name permitted networks as they are listed".to_owned(),
     })
 }
 
-/// Expressions in a peer's selectors, where the policy looks into them.
+/// Expressions in the longer of a peer's selectors, where the policy looks into them.
 fn longest_selector(peer: &NetworkPolicyPeer) -> Option<usize> {
     let size = |selector: &LabelSelector| selector.match_expressions.as_ref().map_or(0, Vec::len);
     let namespaces = size(peer.namespace_selector.as_ref()?);
@@ -342,6 +344,29 @@ mod tests {
         assert_eq!(violations(&policy("10.20.0.0/16"), &confinement())[0].rule, SIZE);
         assert!(!opens_more(&policy("10.20.0.0/16"), &confinement()));
         assert!(opens_more(&policy("8.8.8.8/32"), &confinement()));
+    }
+
+    #[test]
+    fn the_bounds_are_those_of_the_policy() {
+        let peer = |expressions: usize| {
+            let demands = vec![json!({"key": "team", "operator": "Exists"}); expressions];
+            json!({"namespaceSelector": {"matchExpressions": demands}})
+        };
+        let network = json!({"ipBlock": {"cidr": "10.20.0.0/16"}});
+        let is_size = |peer: Value, number: usize| egress(json!(vec![peer; number])) == [SIZE];
+        assert!(!is_size(network.clone(), 600) && is_size(network, 601));
+        assert!(!is_size(peer(15), 1) && is_size(peer(16), 1));
+        assert!(!is_size(peer(1), 100) && is_size(peer(1), 101));
+        let networks: Vec<Cidr> = (0..10).map(|number| format!("10.{number}.0.0/16").parse().unwrap()).collect();
+        let blocks = |number: usize| {
+            let peers = vec![json!({"ipBlock": {"cidr": "10.7.1.0/24"}}); number];
+            let policy = spec(json!({"podSelector": {}, "egress": [{"to": peers}]}));
+            violations(&policy, &Confinement { networks: networks.clone(), ..confinement() })
+        };
+        assert!(blocks(500).is_empty() && blocks(501)[0].rule == SIZE);
+        let text = include_str!("../../charts/domicile/policies/network.yaml");
+        let words = blocks(501)[0].message.rsplit_once("judged: ").unwrap().1.to_owned();
+        assert!(text.contains(&words), "the policy says other bounds: {words}");
     }
 
     #[test]

@@ -14,33 +14,38 @@ const DNS_NAMESPACES: [&str; 1] = ["kube-system"];
 const DNS_APPS: [&str; 3] = ["kube-dns", "coredns", "node-local-dns"];
 const OPENSHIFT_DNS: &str = "dns.operator.openshift.io/daemonset-dns";
 
+/// Of an expression for peers so many values are read, as in the policy; or they are exactly all of them.
+const READ: usize = 20;
+
 /// Namespaces confined for the same, enforced, and with no pod outside.
 pub(super) fn selects_peers(namespaces: &LabelSelector, confined_for: &[String]) -> bool {
-    demands(namespaces, keys::CONFINED_FOR, |value| confined_for.iter().any(|own| own == value))
-        && demands(namespaces, keys::ENFORCEMENT, |value| value == "Enforce")
-        && demands(namespaces, keys::PEER, |value| value == "true")
+    let only = |wanted: &'static str| {
+        move |values: &[String]| values.len() <= READ && values.iter().all(|value| value == wanted)
+    };
+    demands(namespaces, keys::CONFINED_FOR, |values| {
+        values == confined_for || (values.len() <= READ && values.iter().all(|value| confined_for.contains(value)))
+    }) && demands(namespaces, keys::ENFORCEMENT, only("Enforce"))
+        && demands(namespaces, keys::PEER, only("true"))
 }
 
 /// The cluster's DNS: its pods, in its namespace.
 pub(super) fn selects_dns(namespaces: &LabelSelector, pods: Option<&LabelSelector>) -> bool {
-    let is_dns_pod = |pods: &LabelSelector| {
-        demands(pods, "k8s-app", |value| DNS_APPS.contains(&value)) || demands_any(pods, OPENSHIFT_DNS)
+    let all_of = |known: &'static [&'static str]| {
+        move |values: &[String]| values.iter().all(|value| known.contains(&value.as_str()))
     };
-    demands(namespaces, NAMESPACE_NAME, |value| DNS_NAMESPACES.contains(&value)) && pods.is_some_and(is_dns_pod)
+    let is_dns_pod =
+        |pods: &LabelSelector| demands(pods, "k8s-app", all_of(&DNS_APPS)) || demands_any(pods, OPENSHIFT_DNS);
+    demands(namespaces, NAMESPACE_NAME, all_of(&DNS_NAMESPACES)) && pods.is_some_and(is_dns_pod)
 }
 
-/// Whether everything that is selected has a label with one of the values that `permits` says. A selector's parts hold
-/// together, so one part that demands enough is enough, whatever stands beside it.
-fn demands(selector: &LabelSelector, key: &str, permits: impl Fn(&str) -> bool) -> bool {
-    let by_label =
-        selector.match_labels.as_ref().and_then(|labels| labels.get(key)).is_some_and(|value| permits(value));
-    by_label
+/// Whether everything that is selected has a label with one of the values that `permits` says of all of them. A selector's
+/// parts hold together, so one part that demands enough is enough, whatever stands beside it.
+fn demands(selector: &LabelSelector, key: &str, permits: impl Fn(&[String]) -> bool) -> bool {
+    let label = selector.match_labels.as_ref().and_then(|labels| labels.get(key));
+    label.is_some_and(|value| permits(std::slice::from_ref(value)))
         || selector.match_expressions.iter().flatten().any(|demand| {
             let values = demand.values.as_deref().unwrap_or_default();
-            demand.key == key
-                && demand.operator == "In"
-                && !values.is_empty()
-                && values.iter().all(|value| permits(value))
+            demand.key == key && demand.operator == "In" && !values.is_empty() && permits(values)
         })
 }
 
@@ -101,6 +106,18 @@ mod tests {
         let mut narrower = demand(&["mainland"]);
         narrower["matchLabels"] = json!({"team": "maps"});
         assert!(are_peers(narrower));
+    }
+
+    #[test]
+    fn a_value_said_twice_is_said_once_and_very_many_are_not_read() {
+        let mut twice = demand(&["mainland", "mainland"]);
+        twice["matchExpressions"][0]["values"] = json!(["Enforce", "Enforce"]);
+        assert!(are_peers(twice));
+        assert!(are_peers(demand(&["mainland"; 20])));
+        assert!(!are_peers(demand(&["mainland"; 21])));
+        let many: Vec<String> = (0..30).map(|number| format!("mainland_b{number}")).collect();
+        let all: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert!(selects_peers(&selector(demand(&all)), &many), "exactly all of them");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::Scene;
 
 type Rule = fn(&Scene<'_>, &Key, &Pod) -> Option<Finding>;
 
-const RULES: [Rule; 3] = [outside, held, host_network];
+const RULES: [Rule; 4] = [outside, held, host_network, further_network];
 
 /// Judges every pod that runs or may yet run. One that is being deleted runs until it is gone.
 pub(super) fn audit(scene: &Scene<'_>) -> Vec<Finding> {
@@ -61,6 +61,17 @@ fn host_network(_: &Scene<'_>, key: &Key, pod: &Pod) -> Option<Finding> {
         None => "delete it and create it again without hostNetwork".to_owned(),
     };
     Some(finding(key, pod, Verdict::NonCompliant, "domicile/host-network", message, remedy))
+}
+
+/// It has a network beside the cluster's.
+fn further_network(_: &Scene<'_>, key: &Key, pod: &Pod) -> Option<Finding> {
+    let annotation = pod.further_network.as_deref()?;
+    let message = format!("its annotation {annotation} gives it a network that network policies do not reach");
+    let remedy = match &pod.owner {
+        Some(owner) => format!("take the annotation out of the template of {} {}", owner.kind, owner.name),
+        None => "delete it and create it again without the annotation".to_owned(),
+    };
+    Some(finding(key, pod, Verdict::NonCompliant, "domicile/further-network", message, remedy))
 }
 
 fn finding(key: &Key, pod: &Pod, verdict: Verdict, rule: &'static str, message: String, remedy: String) -> Finding {
@@ -201,6 +212,18 @@ mod tests {
         let finding = stage.one(audit);
         assert_eq!((finding.rule, finding.leg), ("domicile/host-network", Leg::Placement));
         assert!(finding.remedy.contains("ReplicaSet web"));
+    }
+
+    #[test]
+    fn a_network_beside_the_clusters_is_out_of_reach() {
+        let mut stage = Stage::new();
+        stage.pod("probe", |pod| {
+            pod.node = Some("cn-1".into());
+            pod.further_network = Some("k8s.v1.cni.cncf.io/networks".into());
+        });
+        let finding = stage.one(audit);
+        assert_eq!(finding.rule, "domicile/further-network");
+        assert!(finding.message.contains("k8s.v1.cni.cncf.io/networks"), "{}", finding.message);
     }
 
     #[test]

@@ -13,6 +13,9 @@ pub struct Arguments {
     /// Address of the endpoints /livez, /readyz and /metrics. Port 0 takes a free one and logs it.
     #[arg(long, env = "DOMICILE_LISTEN", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
+    /// Address of the mutating webhook, for API servers without MutatingAdmissionPolicy. Not served where it is not given.
+    #[arg(long, env = "DOMICILE_WEBHOOK_LISTEN")]
+    webhook_listen: Option<SocketAddr>,
     /// The namespace that the chart is installed in.
     #[arg(long, env = "DOMICILE_NAMESPACE", default_value = "domicile-system")]
     namespace: String,
@@ -28,6 +31,7 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> Result<(), Error> {
     crate::telemetry::start_logging(&arguments.log, arguments.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let options = Options { listen: arguments.listen, namespace: arguments.namespace };
+    let options =
+        Options { listen: arguments.listen, webhook: arguments.webhook_listen, namespace: arguments.namespace };
     Ok(runtime.block_on(crate::controller::run(options))?)
 }

@@ -1,7 +1,10 @@
 //! The command line: one file per subcommand.
 
 mod controller;
+mod coverage;
 mod crds;
+mod policies;
+mod report;
 
 use clap::{Parser, Subcommand};
 
@@ -19,6 +22,12 @@ enum Command {
     Crds(crds::Arguments),
     /// Run the operator against the current kubeconfig, or in the cluster it runs in.
     Controller(controller::Arguments),
+    /// Report everything that is governed, where it is, and what breaks a residency.
+    Report(report::Arguments),
+    /// Show which ways out are closed in this cluster, by what, and what would close the rest.
+    Coverage(coverage::Arguments),
+    /// Print the admission policies, or write them as static manifests that nobody can remove through the API.
+    Policies(policies::Arguments),
 }
 
 /// Why a subcommand could not do its work.
@@ -38,9 +47,30 @@ pub enum Error {
     /// The run time could not be started.
     #[error("cannot start: {0}")]
     Start(#[from] std::io::Error),
-    /// The operator ended.
+    /// `--check` was given, and not everything is proven.
+    #[error("{broken} governed objects break a residency, and of {unknown} it cannot be told")]
+    NotProven {
+        /// How many break one.
+        broken: usize,
+        /// How many are unknown.
+        unknown: usize,
+    },
+    /// The operator ended, or could not look.
     #[error(transparent)]
     Controller(#[from] crate::controller::Error),
+    /// The cluster could not be asked.
+    #[error(transparent)]
+    Coverage(#[from] coverage::CoverageError),
+    /// There are no policies.
+    #[error(transparent)]
+    Policies(#[from] policies::PoliciesError),
+}
+
+/// Prints, also where the reader has gone.
+fn say(text: &str) -> Result<(), Error> {
+    use std::io::Write as _;
+    let failed = |source| Error::Write { path: "to the standard output".to_owned(), source };
+    std::io::stdout().write_all(text.as_bytes()).map_err(failed)
 }
 
 impl Arguments {
@@ -52,6 +82,9 @@ impl Arguments {
         match self.command {
             Command::Crds(arguments) => crds::run(&arguments),
             Command::Controller(arguments) => controller::run(arguments),
+            Command::Report(arguments) => report::run(&arguments),
+            Command::Coverage(arguments) => coverage::run(&arguments),
+            Command::Policies(arguments) => policies::run(&arguments),
         }
     }
 }

@@ -30,11 +30,29 @@ pub struct Judged {
 #[must_use]
 pub fn judge(world: &World, space: &Namespace) -> Option<Judged> {
     let Named::Residencies(named) = world.named(space) else { return None };
+    scene(world, space, |scene| {
+        let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        let mode = scene.confined.confinement.mode;
+        Judged {
+            confined: is_confined(space, &named, mode),
+            mode,
+            pods: count(scene.pods.len()),
+            claims: count(scene.claims.len()),
+            refused_because: refused_because(space),
+            findings: audit(scene),
+            named: named.clone(),
+        }
+    })
+}
+
+/// Everything that the rules need to know of a namespace; `None` where it names nothing that exists.
+pub fn scene<T>(world: &World, space: &Namespace, look: impl FnOnce(&Scene<'_>) -> T) -> Option<T> {
+    let Named::Residencies(named) = world.named(space) else { return None };
     let residencies = named.names().map(|name| world.residencies.get(name)).collect::<Option<Vec<_>>>()?;
     let confined = namespace::resolve(world, space, &named)?;
     let snapshot = &world.snapshot;
     let exposed = snapshot.exposed.iter().filter(|((key, _), _)| key.namespace == space.name);
-    let scene = Scene {
+    Some(look(&Scene {
         namespace: space,
         named: &named,
         residencies,
@@ -47,17 +65,7 @@ pub fn judge(world: &World, space: &Namespace) -> Option<Judged> {
         volumes: &snapshot.volumes,
         classes: &snapshot.classes,
         locations: &world.locations,
-    };
-    let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
-    Some(Judged {
-        confined: is_confined(space, &named, confined.confinement.mode),
-        mode: confined.confinement.mode,
-        pods: count(scene.pods.len()),
-        claims: count(scene.claims.len()),
-        refused_because: refused_because(space),
-        findings: audit(&scene),
-        named: named.clone(),
-    })
+    }))
 }
 
 fn refused_because(space: &Namespace) -> Option<String> {

@@ -4,7 +4,7 @@
 //! is a pure function of what is known, one write at a time, so that a crash between any two writes loses nothing: the
 //! next run decides the same from what stands.
 
-mod canary;
+pub(crate) mod canary;
 mod class;
 mod cluster_policy;
 mod eviction;
@@ -13,10 +13,11 @@ mod memory;
 mod namespace;
 mod operator;
 mod outcome;
-mod policies;
+pub(crate) mod policies;
 mod queue;
 mod status;
 mod surroundings;
+pub mod survey;
 mod world;
 
 #[cfg(test)]
@@ -36,6 +37,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     observe::watch,
     telemetry::{self, Health, Metrics},
+    webhook::{self, Namespaces},
 };
 
 /// What the operator is told at its start.
@@ -43,6 +45,8 @@ use crate::{
 pub struct Options {
     /// Where health and metrics are served.
     pub listen: SocketAddr,
+    /// Where the webhook is served, if it is.
+    pub webhook: Option<SocketAddr>,
     /// The namespace that the chart is installed in.
     pub namespace: String,
 }
@@ -56,7 +60,7 @@ pub enum Error {
     /// The way that was found does not work.
     #[error("cannot talk to the cluster: {0}")]
     Client(#[from] kube::Error),
-    /// The address for health and metrics is taken.
+    /// An address is taken, or broke.
     #[error("cannot serve at {address}: {source}")]
     Listen {
         /// The address.
@@ -64,6 +68,11 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Not everything could be read.
+    #[error(
+        "not everything could be read within {0:?}: it needs the right to list and watch what the operator reads; kubectl get clusterrole domicile -o yaml says what that is, and the log which kind is missing"
+    )]
+    Unread(std::time::Duration),
     /// The watches ended, which they do only with the process.
     #[error("the watches ended")]
     Watches,
@@ -77,7 +86,7 @@ pub enum Error {
 /// # Errors
 /// What made it end otherwise.
 pub async fn run(options: Options) -> Result<(), Error> {
-    let _ = rustls::crypto::ring::default_provider().install_default(); // an error says that it is installed already
+    install_crypto();
     let mut config = Config::infer().await?;
     config.default_retry = false; // every write is decided afresh; a retry in between would write what was decided before
     let client = Client::try_from(config)?;
@@ -87,9 +96,11 @@ pub async fn run(options: Options) -> Result<(), Error> {
         signal(SignalKind::interrupt()).map_err(Error::Signals)?,
     );
     let changes = watch::start(&client);
-    let seen = surroundings::start(&client, &options.namespace);
-    let operator = operator::Operator::new(client, &options.namespace, Arc::clone(&health), Arc::clone(&metrics));
+    let seen = surroundings::start(&client, &options.namespace, options.webhook.is_some());
+    let operator =
+        operator::Operator::new(client.clone(), &options.namespace, Arc::clone(&health), Arc::clone(&metrics));
     tokio::select! {
+        ended = serve_webhook(&client, &options, operator.namespaces()) => ended,
         ended = telemetry::serve(options.listen, health, metrics) => {
             ended.map_err(|source| Error::Listen { address: options.listen, source })
         }
@@ -97,4 +108,18 @@ pub async fn run(options: Options) -> Result<(), Error> {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     }
+}
+
+/// Serves the webhook, where that is asked for; otherwise never ends.
+async fn serve_webhook(client: &Client, options: &Options, namespaces: Namespaces) -> Result<(), Error> {
+    let Some(address) = options.webhook else { return std::future::pending().await };
+    let failed = |source| Error::Listen { address, source };
+    let listener = std::net::TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    let certificates = webhook::certificates::keep(client, &options.namespace);
+    webhook::serve(listener, certificates, namespaces).await.map_err(failed)
+}
+
+fn install_crypto() {
+    let _ = rustls::crypto::ring::default_provider().install_default(); // an error says that it is installed already
 }

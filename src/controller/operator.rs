@@ -28,11 +28,12 @@ use super::{
 use crate::{
     apply,
     compile::nodes,
-    domain::{Named, Subject},
+    domain::{Named, Subject, keys},
     observe::watch::{Change, Delta, KINDS},
     report::events::{self, Telling},
     resolve::Location,
     telemetry::{Health, Metrics, Operation, Outcome},
+    webhook::Namespaces,
 };
 
 /// Statuses wait so long, so that one is written for many changes.
@@ -82,6 +83,12 @@ impl Operator {
             evictions: eviction::History::default(),
             read: HashSet::new(),
         }
+    }
+
+    /// The governed namespaces as they are known, for the webhook.
+    #[must_use]
+    pub fn namespaces(&self) -> Namespaces {
+        self.world.shown.clone()
     }
 
     /// Works until the watches end.
@@ -356,6 +363,7 @@ fn tellings(world: &World, work: &Work, written: &Written) -> Vec<Telling> {
     let Some(space) = world.snapshot.namespaces.get(name) else { return Vec::new() };
     let subject = Subject::namespaced("Namespace", "", name, &space.uid);
     let named = match world.named(space) {
+        Named::Residencies(named) if named.contain(keys::CANARY_RESIDENCY) => return Vec::new(), // nobody's namespace
         Named::Residencies(named) => named.to_string(),
         Named::Nothing | Named::Unreadable(_) => String::new(),
     };
@@ -377,7 +385,9 @@ fn tellings(world: &World, work: &Work, written: &Written) -> Vec<Telling> {
     tellings
 }
 
-fn is_whole(change: &Change) -> bool {
+/// Whether this brings every object of its kind.
+#[must_use]
+pub fn is_whole(change: &Change) -> bool {
     match change {
         Change::DataCenter(delta) => matches!(delta, Delta::Replaced(_)),
         Change::Residency(delta) => matches!(delta, Delta::Replaced(_)),
@@ -393,6 +403,8 @@ fn is_whole(change: &Change) -> bool {
     }
 }
 
-fn kind_of(change: &Change) -> std::mem::Discriminant<Change> {
+/// Of which kind it is.
+#[must_use]
+pub fn kind_of(change: &Change) -> std::mem::Discriminant<Change> {
     std::mem::discriminant(change)
 }

@@ -1,8 +1,9 @@
 //! Whether the installed admission policies are those that this version was built with.
 //!
-//! The chart's policy files are compiled in; what the chart puts for their tokens is read from its ConfigMap. An installed
-//! policy must say everything that the file says, and nothing more than the API server's own defaults. The operator
-//! has no right to write any of them: it looks, and tells.
+//! What the chart puts for the tokens of the files is read from its ConfigMap. An installed policy must say everything that
+//! the file says, and nothing more than the API server's own defaults. Policies that API servers load from their own files
+//! cannot be read; a loaded set says which it is when the canary asks. The operator has no right to write any of them: it
+//! looks, and tells.
 
 use std::collections::BTreeMap;
 
@@ -14,37 +15,17 @@ use kube::{
 };
 use serde_json::Value;
 
-/// Name and text of one file.
-macro_rules! policy_file {
-    ($name:literal) => {
-        ($name, include_str!(concat!("../../charts/domicile/policies/", $name, ".yaml")))
-    };
-}
-
-/// The chart's files.
-const FILES: [(&str, &str); 16] = [
-    policy_file!("access"),
-    policy_file!("bindings"),
-    policy_file!("exposure"),
-    policy_file!("mutate-namespaces"),
-    policy_file!("mutate-network"),
-    policy_file!("mutate-placement"),
-    policy_file!("mutate-storage"),
-    policy_file!("namespaces"),
-    policy_file!("network"),
-    policy_file!("nodes"),
-    policy_file!("operator"),
-    policy_file!("own-objects"),
-    policy_file!("pods"),
-    policy_file!("storage"),
-    policy_file!("threshold"),
-    policy_file!("unclassified"),
-];
+use crate::{
+    policies::{self, Tokens, manifests, values},
+    report::residency::PoliciesSeen,
+};
 
 /// The ConfigMap in which the chart says what it put for the tokens.
-const VALUES: &str = "domicile-policy-values";
+pub const VALUES: &str = "domicile-policy-values";
 /// The group of all four kinds.
-const GROUP: &str = "admissionregistration.k8s.io";
+pub const GROUP: &str = "admissionregistration.k8s.io";
+/// What differs where it is no object of the API.
+const STATIC: &str = "static admission manifests";
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +34,25 @@ pub enum Installed {
     AsBuilt,
     /// These are missing or say something else, sorted.
     Differs(Vec<String>),
+    /// The chart installs none; those that the API server loaded from its files are as built.
+    Static,
+    /// The chart installs none, and the API server has loaded another set than this version's.
+    StaticDiffers,
+    /// The chart installs none, and the API server was not seen to have loaded any.
+    StaticNotSeen,
+}
+
+impl From<Option<&Installed>> for PoliciesSeen {
+    fn from(installed: Option<&Installed>) -> Self {
+        match installed {
+            Some(Installed::AsBuilt) => Self::AsBuilt,
+            Some(Installed::Differs(names)) => Self::Differs(names.clone()),
+            Some(Installed::Static) => Self::Static,
+            Some(Installed::StaticDiffers) => Self::StaticDiffers,
+            Some(Installed::StaticNotSeen) => Self::StaticNotSeen,
+            None => Self::Unseen,
+        }
+    }
 }
 
 /// Why it could not be looked.
@@ -62,17 +62,49 @@ pub enum Error {
     #[error(transparent)]
     Request(#[from] kube::Error),
     /// A file of this build does not parse.
-    #[error("policy file {0} does not parse: {1}")]
-    File(&'static str, String),
+    #[error(transparent)]
+    File(#[from] policies::Error),
 }
 
-/// Looks at every policy and binding; `mutating` where the API server serves mutating ones.
+/// Looks at every policy and binding; `mutating` where the API server serves mutating ones, `loaded` is the set that it was
+/// seen to have loaded from its own files.
 ///
 /// # Errors
 /// Why it could not be looked.
-pub async fn look(client: &Client, own_namespace: &str, mutating: bool) -> Result<Installed, Error> {
+pub async fn look(
+    client: &Client,
+    own_namespace: &str,
+    mutating: bool,
+    loaded: Option<&str>,
+) -> Result<Installed, Error> {
+    let tokens = tokens(client, own_namespace).await?;
+    let as_built = loaded.map(|loaded| loaded == manifests::identity(&tokens));
+    if tokens.get(values::SOURCE).is_some_and(|source| *source == values::Source::Static.to_string()) {
+        return Ok(match as_built {
+            Some(true) => Installed::Static,
+            Some(false) => Installed::StaticDiffers,
+            None => Installed::StaticNotSeen,
+        });
+    }
+    let mut differs = differing(client, &tokens, mutating).await?;
+    if as_built == Some(false) {
+        differs.push(STATIC.to_owned()); // both judge, and must agree
+    }
+    Ok(if differs.is_empty() { Installed::AsBuilt } else { Installed::Differs(differs) })
+}
+
+/// What the chart put for the tokens of the policies.
+///
+/// # Errors
+/// Where the API server does not answer, or there is no chart.
+pub async fn tokens(client: &Client, own_namespace: &str) -> Result<Tokens, kube::Error> {
     let values = Api::<ConfigMap>::namespaced(client.clone(), own_namespace).get(VALUES).await?;
-    let wanted = wanted(&values.data.unwrap_or_default(), mutating)?;
+    Ok(values.data.unwrap_or_default())
+}
+
+/// The policies and bindings that are missing or say something else than the files.
+async fn differing(client: &Client, tokens: &Tokens, mutating: bool) -> Result<Vec<String>, Error> {
+    let wanted = wanted(tokens, mutating)?;
     let mut kinds: Vec<&str> = wanted.keys().map(|(kind, _)| kind.as_str()).collect();
     kinds.dedup();
     let mut live: BTreeMap<(String, String), Value> = BTreeMap::new();
@@ -84,40 +116,20 @@ pub async fn look(client: &Client, own_namespace: &str, mutating: bool) -> Resul
             live.insert((kind.to_owned(), object.name_any()), spec);
         }
     }
-    let differs: Vec<String> = wanted
-        .iter()
-        .filter(|(id, spec)| !live.get(*id).is_some_and(|live| says(live, spec)))
-        .map(|((kind, name), _)| format!("{kind} {name}"))
-        .collect();
-    Ok(if differs.is_empty() { Installed::AsBuilt } else { Installed::Differs(differs) })
+    let differs = wanted.iter().filter(|(id, spec)| !live.get(*id).is_some_and(|live| says(live, spec)));
+    Ok(differs.map(|((kind, name), _)| format!("{kind} {name}")).collect())
 }
 
 /// Every policy and binding as the chart installs it: kind and name to spec.
-fn wanted(values: &BTreeMap<String, String>, mutating: bool) -> Result<BTreeMap<(String, String), Value>, Error> {
+fn wanted(tokens: &Tokens, mutating: bool) -> Result<BTreeMap<(String, String), Value>, Error> {
     let mut wanted = BTreeMap::new();
-    let strict = values.get("unclassifiedNamespaces").is_some_and(|value| value == "Refuse");
-    let files = FILES.into_iter().filter(|(name, _)| match *name {
-        "unclassified" => strict,
-        name => mutating || !name.starts_with("mutate-"),
-    });
-    for (name, text) in files {
-        let text = substitute(text, values);
-        let documents: Vec<Value> =
-            serde_saphyr::from_multiple(&text).map_err(|error| Error::File(name, error.to_string()))?;
-        for document in documents.into_iter().filter(|document| !document.is_null()) {
+    for file in policies::files(tokens).into_iter().filter(|file| mutating || !file.mutates()) {
+        for document in file.documents()? {
             let word = |pointer| document.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
             wanted.insert((word("/kind"), word("/metadata/name")), document.get("spec").cloned().unwrap_or_default());
         }
     }
     Ok(wanted)
-}
-
-/// Puts the chart's values for the tokens, as Helm does.
-fn substitute(text: &str, values: &BTreeMap<String, String>) -> String {
-    let put = |text: String, (key, value): (&String, &String)| {
-        text.replace(&format!("{{{{ include \"domicile.{key}\" . }}}}"), value)
-    };
-    values.iter().fold(text.to_owned(), put)
 }
 
 /// Whether `live` says what `wanted` says, and beyond that only what the API server fills in by itself.
@@ -149,36 +161,14 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn values() -> BTreeMap<String, String> {
-        [
-            ("operatorUser", "system:serviceaccount:domicile-system:domicile"),
-            ("ungovernedNamespaces", "[kube-system]"),
-            ("ungovernedList", "['kube-system']"),
-            ("schedulerUsers", "['system:kube-scheduler']"),
-            ("schedulerNames", "['default-scheduler']"),
-            ("namespaceFinishers", "[]"),
-            ("nodeProvisioners", "[]"),
-        ]
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .into()
+    fn values() -> Tokens {
+        values::Values::read(&[]).unwrap().tokens("domicile-system").unwrap()
     }
 
     #[test]
-    fn every_file_of_the_chart_is_compiled_in() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/domicile/policies");
-        let mut names: Vec<String> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap().replace(".yaml", ""))
-            .collect();
-        names.sort();
-        assert_eq!(names, FILES.map(|(name, _)| name.to_owned()));
-    }
-
-    #[test]
-    fn no_token_is_left_and_every_policy_is_bound() {
+    fn every_policy_is_bound() {
         let wanted = wanted(&values(), true).unwrap();
         for ((kind, name), spec) in &wanted {
-            assert!(!spec.to_string().contains("{{"), "{kind} {name}");
             if let Some(policy) = spec.get("policyName").and_then(Value::as_str) {
                 let bound = (kind.replace("Binding", ""), policy.to_owned());
                 assert!(wanted.contains_key(&bound), "{kind} {name} binds {policy}");

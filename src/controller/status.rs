@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{Client, Resource, ResourceExt as _};
 
-use super::{
-    cluster_policy, judge::Judged, outcome::Written, policies::Installed, surroundings::Surroundings, world::World,
-};
+use super::{cluster_policy, judge::Judged, outcome::Written, surroundings::Surroundings, world::World};
 use crate::{
     api::{DataCenter, DataCenterStatus, DataResidency, DataResidencyStatus},
     apply,
@@ -16,7 +14,7 @@ use crate::{
     report::{
         self,
         events::{self, Telling},
-        residency::{CanarySeen, NamespaceOutcome, Outcome, PoliciesSeen},
+        residency::{CanarySeen, NamespaceOutcome, Outcome},
     },
     telemetry::Operation,
 };
@@ -130,11 +128,7 @@ fn outcome<'a>(
         resolved,
         total_nodes: world.sites.nodes,
         namespaces: namespaces.collect(),
-        policies: match &surroundings.installed {
-            Some(Installed::AsBuilt) => PoliciesSeen::AsBuilt,
-            Some(Installed::Differs(names)) => PoliciesSeen::Differs(names.clone()),
-            None => PoliciesSeen::Unseen,
-        },
+        policies: surroundings.installed.as_ref().into(),
         canary: CanarySeen { refused: surroundings.canary.refused, mutation: world.mutation },
         missing_classes: resolved.classes.iter().filter(standing).map(|class| class.name.clone()).collect(),
         pods_in_permitted_networks: unclear_pod(world, resolved),

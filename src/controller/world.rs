@@ -3,7 +3,7 @@
 //! No client, no clock: a test feeds changes and looks at what is due. Work is keyed, so that one flapping node costs one
 //! node's work; what all keys share (facilities, residencies) is resolved again only when it may come out otherwise.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::cluster_policy;
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
         watch::{Change, Delta},
     },
     resolve::{self, Facilities, Location, Residency, Sites},
+    webhook::Namespaces,
 };
 
 /// One piece of work.
@@ -51,13 +52,18 @@ pub struct World {
     pub residencies: BTreeMap<String, Residency>,
     /// What was seen to mutate; `None` until it was looked.
     pub mutation: Option<Mutation>,
+    /// The governed namespaces, for the webhook beside.
+    pub shown: Namespaces,
     due: BTreeSet<Work>,
     /// Namespaces that are never governed, the operator's own among them.
     ungoverned: BTreeSet<String>,
-    /// Names of namespaces that were seen and are gone: what was asked for in them may still be on its way, and arrive in a
-    /// new namespace of the same name.
-    gone: BTreeSet<String>,
+    /// Names of namespaces that were seen and are gone, the last ones: what was asked for in them may still be on its way, and
+    /// arrive in a new namespace of the same name.
+    gone: VecDeque<String>,
 }
+
+/// So many names of namespaces that are gone are remembered: more than an API server ends while a request is on its way.
+const REMEMBERED: usize = 10_000;
 
 impl World {
     /// Knows nothing yet; `own` is the operator's namespace.
@@ -272,11 +278,12 @@ impl World {
         let names = touched(&delta, &self.snapshot.namespaces);
         match &delta {
             Delta::Applied(..) => {}
-            Delta::Gone(name) => drop(self.gone.insert(name.clone())),
+            Delta::Gone(name) => self.gone.push_back(name.clone()),
             Delta::Replaced(new) => {
                 self.gone.extend(self.snapshot.namespaces.keys().filter(|name| !new.contains_key(*name)).cloned());
             }
         }
+        self.gone.drain(..self.gone.len().saturating_sub(REMEMBERED));
         let (values, cluster_policies) = (self.confined_values(), self.wanted_cluster_policies());
         let delta = match delta {
             Delta::Applied(name, mut space) => {
@@ -294,6 +301,10 @@ impl World {
             other => other,
         };
         put(&mut self.snapshot.namespaces, delta);
+        for name in &names {
+            let space = self.snapshot.namespaces.get(name).filter(|space| self.named(space) != Named::Nothing);
+            self.shown.set(name, space);
+        }
         let residencies: BTreeSet<String> = self.snapshot.residencies.keys().cloned().collect();
         self.mark(names, Work::Namespace);
         self.mark(residencies, Work::Residency);

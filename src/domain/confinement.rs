@@ -61,6 +61,8 @@ pub enum Exposure {
 pub enum Mutation {
     /// The API server's own MutatingAdmissionPolicy.
     AdmissionPolicy,
+    /// Domicile's own webhook, where the API server has none of that.
+    Webhook,
     /// Nothing: what isn't written right by its author is refused.
     #[default]
     Nothing,
@@ -157,7 +159,7 @@ words! {
     TenantPolicies { Narrow => "Narrow", Refuse => "Refuse" }
     Permitting { All => "All", None => "None" }
     Exposure { Allow => "Allow", Deny => "Deny" }
-    Mutation { AdmissionPolicy => "AdmissionPolicy", Nothing => "-" }
+    Mutation { AdmissionPolicy => "AdmissionPolicy", Webhook => "Webhook", Nothing => "-" }
 }
 
 #[cfg(test)]

@@ -97,6 +97,11 @@ pub const PERMITTING_POLICY: &str = "domicile-permit";
 pub const CANARY_NAMESPACE: &str = "domicile-canary";
 /// The reserved residency of the canary namespace.
 pub const CANARY_RESIDENCY: &str = "domicile-canary";
+/// On a pod in the canary namespace: what the operator asks by it.
+pub const ASKS: &str = "domicile.dev/asks";
+/// The value of [`ASKS`] by which it asks which static policies are loaded.
+pub const ASKS_FOR_POLICIES: &str = "static-policies";
+
 /// Namespaces that are never governed, besides the operator's own.
 pub const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
 

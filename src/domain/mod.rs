@@ -11,6 +11,7 @@ pub mod finding;
 pub mod jurisdiction;
 pub mod keys;
 pub mod residencies;
+pub mod routes;
 
 pub use catalogue::{Catalogue, Place};
 pub use cidr::Cidr;

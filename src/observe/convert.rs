@@ -18,6 +18,9 @@ const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 const IN_MEMORY_DRIVERS: [&str; 4] =
     ["secrets-store.csi.k8s.io", "csi.cert-manager.io", "spiffe.csi.cert-manager.io", "csi.spiffe.io"];
 
+/// Annotations that give a pod further networks (Multus, the NetworkAttachmentDefinition standard): those of pods.yaml.
+const FURTHER_NETWORKS: [&str; 2] = ["k8s.v1.cni.cncf.io/networks", "v1.multus-cni.io/default-network"];
+
 impl From<core::Node> for Node {
     fn from(node: core::Node) -> Self {
         let spec = node.spec.unwrap_or_default();
@@ -106,6 +109,10 @@ impl From<core::Pod> for Pod {
             asked,
             terminating: pod.metadata.deletion_timestamp.is_some(),
             host_network,
+            further_network: FURTHER_NETWORKS
+                .into_iter()
+                .find(|key| pod.metadata.annotations.as_ref().is_some_and(|notes| notes.contains_key(*key)))
+                .map(str::to_owned),
             inline_volumes: spec.volumes.unwrap_or_default().iter().filter_map(inline).collect(),
             addresses: if host_network { Vec::new() } else { ips.iter().filter_map(|ip| ip.ip.parse().ok()).collect() },
             owner: controller(pod.metadata.owner_references),

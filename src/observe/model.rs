@@ -194,6 +194,8 @@ pub struct Pod {
     pub terminating: bool,
     /// Whether it shares its node's network, which network policies do not reach.
     pub host_network: bool,
+    /// The annotation by which it has a network beside the cluster's, which network policies do not reach either.
+    pub further_network: Option<String>,
     /// Volumes that reach the network or the host past any claim, as `name (kind)`.
     pub inline_volumes: Vec<String>,
     /// Its own addresses, unless it shares its node's.

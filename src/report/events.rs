@@ -175,8 +175,11 @@ pub fn conditions(subject: &Subject, old: Option<&Vec<Condition>>, new: &[Condit
     let turned = told.filter(|condition| {
         let before = old.into_iter().flatten().find(|before| before.type_ == condition.type_);
         let same = |before: &Condition| (&before.status, &before.reason) == (&condition.status, &condition.reason);
-        let calm =
-            condition.status == "True" && before.is_none_or(passing) && (before.is_some() || condition.type_ != READY);
+        let calm = match condition.status.as_str() {
+            "True" => before.is_none_or(passing) && (before.is_some() || condition.type_ != READY),
+            "Unknown" => before.is_none(), // not looked yet
+            _ => false,
+        };
         !before.is_some_and(same) && !passing(condition) && !calm
     });
     turned.map(|condition| turn(subject.clone(), condition)).collect()
@@ -324,6 +327,7 @@ mod tests {
         turns(Some(("Ready", "True", "InForce")), ("Ready", "False", "NamespacesNotConfined"), &[]);
         turns(Some(("Ready", "False", "NamespacesNotConfined")), ("Ready", "True", "InForce"), &[]);
         turns(None, ("Accepted", "True", "Accepted"), &[]);
+        turns(None, ("Ready", "Unknown", "PoliciesUnseen"), &[]);
         turns(None, ("StorageEnforced", "False", "ClassesMissing"), &[]);
     }
 

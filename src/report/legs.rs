@@ -44,6 +44,7 @@ pub(super) fn placement(outcome: &Outcome<'_>) -> Judgement {
     first(outcome, &[mode, policies, canary, confined]).unwrap_or_else(|| {
         let pinning = match outcome.canary.mutation {
             Some(Mutation::AdmissionPolicy) => "the API server was seen to refuse what is not pinned, and to pin what is created",
+            Some(Mutation::Webhook) => "the API server was seen to refuse what is not pinned, and to have what is created pinned by Domicile's webhook; without it, whoever creates a pod pins it",
             Some(Mutation::Nothing) => "the API server was seen to refuse what is not pinned; nothing mutates here, so whoever creates a pod pins it",
             None => "the API server was seen to refuse what is not pinned; whether it pins what is created was not seen",
         };
@@ -118,9 +119,13 @@ pub(super) fn ready(outcome: &Outcome<'_>, findings: &[&Finding]) -> Judgement {
                 Mode::Warn => "what breaks it is warned of",
                 Mode::Audit => "what breaks it is reported",
             };
+            let whence = match outcome.policies {
+                PoliciesSeen::Static => "; the policies are static: the API server that answered has loaded those of this version, which nobody can remove through the API",
+                _ => "",
+            };
             let message = match some_of(refused.iter().map(String::as_str)) {
-                none if none.is_empty() => what.to_owned(),
-                some => format!("{what}; nothing may start in {some}"),
+                none if none.is_empty() => format!("{what}{whence}"),
+                some => format!("{what}{whence}; nothing may start in {some}"),
             };
             Judgement::yes("InForce", message)
         })
@@ -141,13 +146,21 @@ fn mode(outcome: &Outcome<'_>) -> Option<Judgement> {
 
 fn policies(outcome: &Outcome<'_>) -> Option<Judgement> {
     match &outcome.policies {
-        PoliciesSeen::AsBuilt => None,
+        PoliciesSeen::AsBuilt | PoliciesSeen::Static => None,
         PoliciesSeen::Differs(names) => Some(Judgement::no(
             "PoliciesDiffer",
             format!(
-                "installed policies are missing or not those of this version: {}; install the chart of this version",
+                "installed policies are missing or not those of this version: {}; install the chart of this version, and write static admission manifests again where there are some",
                 some_of(names.iter().map(String::as_str))
             ),
+        )),
+        PoliciesSeen::StaticDiffers => Some(Judgement::no(
+            "PoliciesDiffer",
+            "the API server has loaded static policies of another version or with other values; write them again with `domicile policies --static` and the values of this release, for each API server",
+        )),
+        PoliciesSeen::StaticNotSeen => Some(Judgement::unknown(
+            "StaticPoliciesNotSeen",
+            "the chart's value policies is Static, and the API server was not seen to have loaded policies from its own files, which Kubernetes 1.36 and later can; follow `domicile policies --static`, or set policies to Install",
         )),
         PoliciesSeen::Unseen => Some(Judgement::unknown("PoliciesUnseen", "the installed policies could not be read")),
     }
@@ -272,6 +285,17 @@ mod tests {
             assert!(says(seen(), leg, "False", "PoliciesDiffer").contains("domicile-pods"));
         }
         says(Seen { policies: PoliciesSeen::Unseen, ..Seen::well() }, "Ready", "Unknown", "PoliciesUnseen");
+    }
+
+    #[test]
+    fn static_policies_enforce_what_the_loaded_set_says_that_it_is() {
+        let seen = |policies| Seen { policies, ..Seen::well() };
+        assert!(says(seen(PoliciesSeen::Static), "Ready", "True", "InForce").contains("static"));
+        says(seen(PoliciesSeen::Static), "PlacementEnforced", "True", "AdmissionPolicy");
+        for leg in ["PlacementEnforced", "StorageEnforced", "NetworkEnforced", "Ready"] {
+            says(seen(PoliciesSeen::StaticDiffers), leg, "False", "PoliciesDiffer");
+            says(seen(PoliciesSeen::StaticNotSeen), leg, "Unknown", "StaticPoliciesNotSeen");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! in as an argument and nothing is random, so that a cluster at rest sees no write.
 
 pub mod conditions;
+pub mod coverage;
 pub mod data_center;
 pub mod events;
 #[cfg(test)]

@@ -91,6 +91,12 @@ pub enum PoliciesSeen {
     AsBuilt,
     /// These are missing, or say something else.
     Differs(Vec<String>),
+    /// The chart installs none; the set that the API server loaded from its own files says that it is this build's.
+    Static,
+    /// The chart installs none, and the loaded set says that it is another one.
+    StaticDiffers,
+    /// The chart installs none, and no loaded set answered.
+    StaticNotSeen,
     /// They could not be read.
     #[default]
     Unseen,
@@ -128,6 +134,7 @@ pub fn status(outcome: &Outcome<'_>, now: &Time) -> DataResidencyStatus {
         placement: enforcer(resolved.mode, &placement, "AdmissionPolicy"),
         storage: enforcer(resolved.mode, &storage, "AdmissionPolicy"),
         network: network_enforcer(resolved.mode, &network, tier),
+        mutation: mutation(outcome.canary.mutation).to_owned(),
     };
     let judgements = [
         (ACCEPTED, legs::accepted(outcome)),
@@ -223,6 +230,16 @@ fn enforcer(mode: Mode, leg: &Judgement, by: &str) -> String {
     }
 }
 
+/// What was seen to fill in what tenants leave out.
+fn mutation(seen: Option<Mutation>) -> &'static str {
+    match seen {
+        Some(Mutation::AdmissionPolicy) => "MutatingAdmissionPolicy",
+        Some(Mutation::Webhook) => "Webhook",
+        Some(Mutation::Nothing) => "None",
+        None => "Unknown",
+    }
+}
+
 /// Network policies stand and nothing opens them; whether the network's plugin heeds them is what the condition says.
 fn network_enforcer(mode: Mode, leg: &Judgement, tier: &NetworkTier) -> String {
     let stand = leg.status == Status::True || legs::is_about_the_plugin(leg);
@@ -255,6 +272,7 @@ mod tests {
             (by.placement.as_str(), by.storage.as_str(), by.network.as_str()),
             ("AdmissionPolicy", "AdmissionPolicy", "NetworkPolicy")
         );
+        assert_eq!(by.mutation, "MutatingAdmissionPolicy");
         assert!(status.namespaces.unwrap().holding.is_empty());
     }
 
@@ -273,6 +291,16 @@ mod tests {
         assert_eq!(by, "NetworkPolicy");
         assert!(message.contains("it does not fit"), "{message}");
         assert_eq!(told(NetworkTier::ClusterNetworkPolicy, Mode::Audit).0, "Audit");
+    }
+
+    #[test]
+    fn who_fills_in_what_is_left_out_is_told() {
+        for (mutation, word) in
+            [(Some(Mutation::Webhook), "Webhook"), (Some(Mutation::Nothing), "None"), (None, "Unknown")]
+        {
+            let mut seen = Seen { canary: CanarySeen { refused: true, mutation }, ..Seen::well() };
+            assert_eq!(status(&seen.outcome(), &at(1)).enforced_by.unwrap().mutation, word);
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ fn main() {
         return; // asked by tools that list tests
     }
     println!("starting two clusters, one of them without Domicile");
-    let bare = Cluster::start("bare", "[]\n", false).expect("a cluster");
+    let bare = Cluster::start("bare", "[]\n", &[]).expect("a cluster");
     let stage = shared();
     println!("\nin one run on this machine; load average {}", read("/proc/loadavg").trim());
     cost(&stage, &bare); // first: the namespaces that the others leave are still being deleted after them

@@ -43,6 +43,76 @@ fn a_value_that_the_chart_does_not_know_is_refused_by_name() {
     assert!(said.contains("trustedScheduler") && said.contains("not allowed"), "{said}");
 }
 
+const MUTATING: &str = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy";
+
+/// What the chart would install with these words, for an API server that serves mutating policies.
+fn rendered(stage: &Turn, words: &[&str]) -> Vec<Value> {
+    let text = stage.helm(&[&["template", "domicile", CHART, "--api-versions", MUTATING], words].concat()).unwrap();
+    let all: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    all.into_iter().filter(|document| !document.is_null()).collect()
+}
+
+/// Those of a kind.
+fn of_kind<'a>(documents: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    documents.iter().filter(|document| document["kind"] == kind).collect()
+}
+
+#[test]
+fn the_webhook_and_its_rights_are_there_only_where_they_are_needed() {
+    let stage = shared();
+    let count = |words: &[&str]| {
+        let documents = rendered(&stage, words);
+        let text = json!(documents).to_string();
+        let named = ["MutatingWebhookConfiguration", "Secret", "Service"].map(|kind| of_kind(&documents, kind).len());
+        let rights = json!(of_kind(&documents, "ClusterRole")).to_string();
+        (named, rights.contains("mutatingwebhookconfigurations"), text.contains("--webhook-listen"))
+    };
+    let none = ([0, 0, 0], false, false);
+    assert_eq!(count(&[]), none, "the API server mutates by itself");
+    assert_eq!(count(&["--set", "webhook.mode=Disabled"]), none);
+    assert_eq!(count(&["--set", "webhook.mode=Enabled"]), ([1, 1, 1], true, true));
+    let outside = ["--set", "webhook.mode=Enabled", "--set", "webhook.url=https://10.30.0.5:8443"];
+    assert_eq!(count(&outside), ([1, 1, 0], true, true));
+    for wrong in ["webhook.url=http://10.30.0.5", "webhook.mode=Sometimes", "webhook.urls=https://a"] {
+        let said = stage.helm(&["template", "domicile", CHART, "--set", wrong]).unwrap_err();
+        assert!(said.contains("webhook"), "{said}");
+    }
+}
+
+#[test]
+fn the_webhook_is_asked_about_exactly_what_the_mutating_policies_are() {
+    let stage = shared();
+    let documents = rendered(&stage, &["--set", "webhook.mode=Enabled"]);
+    let policies = of_kind(&documents, "MutatingAdmissionPolicy");
+    let configuration = of_kind(&documents, "MutatingWebhookConfiguration")[0];
+    let webhooks = configuration["webhooks"].as_array().unwrap();
+    assert_eq!(webhooks.len(), policies.len());
+    for webhook in webhooks {
+        let resources = &webhook["rules"][0]["resources"];
+        let same = |policy: &&&Value| policy["spec"]["matchConstraints"]["resourceRules"][0]["resources"] == *resources;
+        let policy = &policies.iter().find(same).unwrap()["spec"];
+        assert_eq!(webhook["namespaceSelector"], policy["matchConstraints"]["namespaceSelector"], "{resources}");
+        let mut rules = webhook["rules"].clone();
+        for rule in rules.as_array_mut().unwrap() {
+            rule.as_object_mut().unwrap().remove("scope");
+        }
+        assert_eq!(rules, policy["matchConstraints"]["resourceRules"]);
+        if resources != &json!(["namespaces"]) {
+            // Of namespaces the webhook is asked about those alone that the policy would change.
+            assert_eq!(webhook["matchConditions"], policy["matchConditions"], "{resources}");
+        }
+        let way = ["failurePolicy", "sideEffects", "reinvocationPolicy"].map(|field| webhook[field].as_str().unwrap());
+        assert_eq!(way, ["Ignore", "None", "IfNeeded"]);
+        assert!(webhook["timeoutSeconds"].as_u64().unwrap() <= 3);
+    }
+    let of_namespaces = webhooks.iter().find(|webhook| webhook["name"] == "namespaces.domicile.dev").unwrap();
+    let asked = of_namespaces["matchConditions"].to_string();
+    for key in domicile::domain::keys::CONFINEMENT_LABELS.iter().chain(&domicile::domain::keys::CONFINEMENT_ANNOTATIONS)
+    {
+        assert!(asked.contains(&format!("'{key}'")), "{key}");
+    }
+}
+
 /// What the chart installs, but for the definitions and the release's namespace.
 fn installed(stage: &Turn) -> Vec<String> {
     let mut kinds = vec![
@@ -51,11 +121,16 @@ fn installed(stage: &Turn) -> Vec<String> {
         "clusterroles",
         "clusterrolebindings",
         "namespaces",
+        "mutatingwebhookconfigurations",
+        "roles",
+        "rolebindings",
+        "secrets",
+        "services",
     ];
-    if stage.mutates() {
+    if stage.has_mutating_policies() {
         kinds.extend(["mutatingadmissionpolicies", "mutatingadmissionpolicybindings"]);
     }
-    let all = stage.admin.kubectl(&format!("get {} -o name", kinds.join(","))).expected();
+    let all = stage.admin.kubectl(&format!("get {} -o name -A", kinds.join(","))).expected();
     let own = |line: &&str| line.contains("/domicile") && *line != "namespace/domicile-system";
     all.lines().filter(own).map(str::to_owned).collect()
 }

@@ -1,6 +1,6 @@
 //! What tenants write, good and bad: the objects by which modes are compared, each with what `Enforce` says to it.
 
-use crate::support::prelude::*;
+use crate::support::{manifest::documents, prelude::*};
 
 /// What `Enforce` says to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,40 @@ pub fn corpus() -> Vec<(&'static str, Manifest, Says)> {
     cases.extend(claims());
     cases.extend(policies());
     cases.extend(services());
+    cases.extend(workloads());
     cases
+}
+
+/// What the manifests of `fixtures/workloads` say themselves; the pods of their controllers are judged in workloads.rs.
+fn workloads() -> Vec<(&'static str, Manifest, Says)> {
+    let files = [
+        include_str!("fixtures/workloads/broker-operator.yaml"),
+        include_str!("fixtures/workloads/database-made-by-operator.yaml"),
+        include_str!("fixtures/workloads/database-operator.yaml"),
+        include_str!("fixtures/workloads/gitops.yaml"),
+        include_str!("fixtures/workloads/ingress-controller.yaml"),
+        include_str!("fixtures/workloads/monitoring.yaml"),
+        include_str!("fixtures/workloads/shop.yaml"),
+    ];
+    let says = |manifest: &Manifest| {
+        let spec = &manifest.0["spec"];
+        match manifest.0["kind"].as_str()? {
+            "Pod" => Some(Says::YesWhereMended),
+            "PersistentVolumeClaim" if spec["storageClassName"].is_null() => Some(Says::YesWhereMended),
+            "PersistentVolumeClaim" | "Ingress" => Some(Says::No),
+            "NetworkPolicy" if manifest.name() == "deny-all" => Some(Says::Yes),
+            "NetworkPolicy" => Some(Says::YesWhereMended),
+            "Service" => Some(if spec["type"].is_null() { Says::Yes } else { Says::No }),
+            _ => None,
+        }
+    };
+    // Alone, without the accounts of the same file.
+    let alone = |manifest: Manifest| match manifest.0["kind"].as_str() {
+        Some("Pod") => manifest.with("spec: {serviceAccountName: null}"),
+        _ => manifest,
+    };
+    let all = files.into_iter().flat_map(documents).map(alone);
+    all.filter_map(|manifest| Some(("of a workload", manifest.clone(), says(&manifest)?))).collect()
 }
 
 fn pods() -> Vec<(&'static str, Manifest, Says)> {

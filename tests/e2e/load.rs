@@ -39,6 +39,20 @@ fn a_pod_with_a_thousand_affinity_values_is_pinned() {
 }
 
 #[test]
+fn a_pod_with_thousands_of_volumes_is_told_of_them_and_not_mended() {
+    let shop = shared().governed("mainland");
+    let volumes = |number: usize| -> Vec<Value> {
+        (0..number).map(|volume| json!({"name": format!("v{volume}"), "emptyDir": {}})).collect()
+    };
+    let with = |pod: Manifest, number: usize| pod.with(&json!({"spec": {"volumes": volumes(number)}}).to_string());
+    for pod in [bare_pod("many"), bare_pod("many").with(&json!({"spec": {"nodeSelector": shop.pins()}}).to_string())] {
+        let said = shop.would_ask(with(pod, 5000)).refused("[domicile/pod-volume-count]");
+        assert!(said.contains("more than 200 are not judged") && said.contains("Use fewer"), "{said}");
+    }
+    shop.would_ask(with(shop.pod("some"), 199)).expected(); // and the token's
+}
+
+#[test]
 fn a_governed_namespace_grows_to_256_labels_and_annotations() {
     let stage = shared();
     let shop = stage.governed("mainland");

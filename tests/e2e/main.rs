@@ -2,7 +2,8 @@
 //!
 //! `cargo test --test e2e` starts its own cluster (`tests/cluster`); `DOMICILE_TEST_KUBECONFIG` names another one and
 //! `DOMICILE_TEST_KUBERNETES=1.34` another version. One module is one promise. Where the API server has no mutating
-//! admission policies (1.34), tests write what elsewhere is added, and see that what lacks it is refused.
+//! admission policies (1.34), the operator's webhook does the same; where it cannot reach that (another cluster), tests write
+//! what is added elsewhere, and see that what lacks it is refused.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod access;
@@ -14,10 +15,13 @@ mod chart;
 mod cluster_network;
 mod controllers;
 mod corpus;
+mod coverage;
 mod deletion;
+mod differential;
 mod discovery;
 mod eviction;
 mod exposure;
+mod limits;
 mod load;
 mod location;
 mod modes;
@@ -28,12 +32,17 @@ mod older;
 mod placement;
 mod quiet;
 mod reapply;
+mod report;
 mod residencies;
 mod resilience;
 mod rights;
+mod routes;
+mod static_policies;
 mod status;
 mod storage;
 mod support;
 mod threshold;
 mod unclassified;
 mod ways_out;
+mod webhook;
+mod workloads;

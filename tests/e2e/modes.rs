@@ -28,6 +28,7 @@ fn warn_warns_of_exactly_what_enforce_refuses() {
     let (_silent, audit) = in_mode(&stage, "silent", "Audit");
     let mut wrong = Vec::new();
     for (case, manifest, says) in corpus() {
+        let case = format!("{case} ({} {})", manifest.kind().name, manifest.name());
         let refusal = enforce.would_ask(for_residency(&manifest, "strict"));
         let warning = warn.would_ask(for_residency(&manifest, "lenient"));
         let silence = audit.would_ask(for_residency(&manifest, "silent"));

@@ -160,6 +160,20 @@ fn what_cannot_be_narrowed_exactly_is_refused() {
 }
 
 #[test]
+fn a_selector_that_repeats_itself_selects_the_same_peers() {
+    let stage = shared();
+    let _residency = stage.makes_residency("repeating", "{jurisdictions: [CN], network: {tenantPolicies: Refuse}}");
+    let shop = stage.governed("repeating");
+    let demands = json!([
+        {"key": "domicile.dev/confined-for", "operator": "In", "values": ["repeating"]},
+        {"key": "domicile.dev/enforcement", "operator": "In", "values": ["Enforce", "Enforce"]},
+        {"key": "domicile.dev/peer", "operator": "In", "values": ["true", "true"]},
+    ]);
+    let peers = json!({"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"from": [{"namespaceSelector": {"matchExpressions": demands}}]}]});
+    shop.accepts(policy("twice", &peers.to_string()));
+}
+
+#[test]
 fn a_tenants_zero_trust_is_not_widened() {
     let stage = shared();
     let shop = with_pod(&stage, "mainland");

@@ -57,3 +57,38 @@ fn other_labels_are_free() {
     stage.admin.patch(&NODE, "", "shanghai-a", &json!({"metadata": {"labels": {"example.com/rack": "7"}}})).expected();
     stage.admin.patch(&NODE, "", "shanghai-a", &json!({"metadata": {"labels": {"example.com/rack": null}}})).expected();
 }
+
+/// P10: what a provisioner sets when a node registers is verified, and taken away if it is not so.
+#[test]
+fn a_node_provisioner_that_errs_is_corrected() {
+    let stage = to_install_anew();
+    let provisioner = stage.user("karpenter", &["system:masters"]);
+    let foreign = fresh_name();
+    let made = Manifest::from("{apiVersion: v1, kind: Node, metadata: {}, spec: {unschedulable: true}}")
+        .named(&foreign)
+        .with(&trusted().to_string())
+        .with("metadata: {labels: {topology.kubernetes.io/region: cn-hongkong}}")
+        .with(&format!("spec: {{providerID: cn-hongkong.i-{foreign}}}"));
+    provisioner.try_create(&made).refused("[domicile/node-label]");
+    let set = |value: &str| {
+        let value = format!("nodeProvisioners={value}");
+        stage.helm(&["upgrade", "domicile", CHART, "--reuse-values", "--set-json", &value]).unwrap();
+    };
+    set(r#"["karpenter"]"#);
+    eventually("the provisioner may set them", SOON, || {
+        let reply = provisioner.create(&made);
+        when(reply.ok() || reply.code == 409, || reply.message)
+    });
+    eventually("they are taken away from a node that is not where they say", SOON, || {
+        let labels = stage.admin.get(&NODE, "", &foreign)["metadata"]["labels"].clone();
+        when(labels.get(JURISDICTION).is_none() && labels.get(format!("{PIN}mainland")).is_none(), || {
+            labels.to_string()
+        })
+    });
+    stage.admin.delete(&NODE, "", &foreign).expected();
+    set("[]");
+    eventually("nobody may set them any more", SOON, || {
+        let reply = provisioner.try_create(&made);
+        when(!reply.ok(), || "it passes".into())
+    });
+}

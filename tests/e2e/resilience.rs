@@ -12,8 +12,9 @@ const FOREIGN_POLICY: &str = "{apiVersion: networking.k8s.io/v1, kind: NetworkPo
 #[test]
 fn with_the_operator_dead_everything_stays_refused() {
     let stage = alone();
-    let shop = stage.governed("mainland");
+    let mut shop = stage.governed("mainland");
     stage.operator.kill();
+    shop.loses_the_operator();
     // What is confined works on, and is held.
     shop.accepts(shop.pod("web"));
     assert!(on_the_mainland(&shop.runs("web")));
@@ -31,7 +32,8 @@ fn with_the_operator_dead_everything_stays_refused() {
         .patch(&NAMESPACE, "", &shop.name, &json!({"metadata": {"labels": {"domicile.dev/residency": null}}}))
         .refused("[domicile/release]");
     // What is made now stays closed.
-    let late = stage.namespace("{domicile.dev/residency: mainland}");
+    let mut late = stage.namespace("{domicile.dev/residency: mainland}");
+    late.loses_the_operator();
     stage.tenant.create(&late.pod("web").in_namespace(&late.name)).refused("[domicile/not-confined]");
     stage
         .tenant

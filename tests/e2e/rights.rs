@@ -22,9 +22,101 @@ fn the_operator_cannot_raise_its_rights() {
             assert!(!can(verb, resource), "the operator may {verb} {resource}");
         }
     }
-    assert!(!can("get", "secrets"), "the operator may read Secrets");
+    for resource in ["secrets", "secrets/sh.helm.release.v1.domicile.v1"] {
+        assert!(!can("get", resource) && !can("patch", resource), "the operator may read Secrets");
+    }
     assert!(!can("create", "pods") && !can("create", "pods/binding") && !can("impersonate", "users"));
     assert!(can("patch", "namespaces"), "and yet it may do its work");
+}
+
+/// What the webhook needs is named, and is there only with it.
+#[test]
+fn the_operator_has_one_secret_and_one_webhook_configuration_where_it_serves_the_webhook() {
+    let stage = shared();
+    let can = |verb: &str, resource: &str| {
+        let asked = format!("auth can-i {verb} {resource} -n domicile-system --as={OPERATOR}");
+        stage.admin.kubectl(&asked).out.trim() == "yes"
+    };
+    let served = !stage.has_mutating_policies();
+    for (kind, own, other) in [
+        ("secrets", "domicile-webhook", "another"),
+        ("mutatingwebhookconfigurations.admissionregistration.k8s.io", "domicile", "another"),
+    ] {
+        for verb in ["get", "patch"] {
+            assert_eq!(can(verb, &format!("{kind}/{own}")), served, "{verb} {kind}/{own}");
+            assert!(!can(verb, &format!("{kind}/{other}")), "the operator may {verb} {kind}/{other}");
+        }
+        for verb in ["list", "watch", "create", "update", "delete", "deletecollection"] {
+            assert!(!can(verb, &format!("{kind}/{own}")), "the operator may {verb} {kind}/{own}");
+        }
+    }
+}
+
+/// Who could write more of it than whom to trust could change any object in the cluster.
+#[test]
+fn the_operators_account_writes_nothing_on_its_webhook_configuration_but_whom_to_trust() {
+    let stage = shared();
+    let thief = stage.service_account("domicile-system", "domicile");
+    let patch = |change: &Value| {
+        thief
+            .kubectl(&format!("patch mutatingwebhookconfiguration domicile --type=json --dry-run=server -p [{change}]"))
+    };
+    let set = |path: &str, value: Value| json!({"op": "add", "path": path, "value": value});
+    let bundle = set("/webhooks/1/clientConfig/caBundle", json!(null));
+    if stage.has_mutating_policies() {
+        return assert!(!patch(&bundle).ok(), "it has a right that it does not need");
+    }
+    assert!(patch(&bundle).ok());
+    for change in [
+        set("/webhooks/0/rules/0/resources/0", json!("secrets")),
+        set(
+            "/webhooks/0/rules/-",
+            json!({"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*"]}),
+        ),
+        set("/webhooks/0/namespaceSelector", json!({})),
+        set("/webhooks/0/objectSelector", json!({"matchLabels": {"a": "b"}})),
+        set("/webhooks/0/matchConditions", json!([])),
+        set("/webhooks/0/failurePolicy", json!("Fail")),
+        set("/webhooks/0/matchPolicy", json!("Exact")),
+        set("/webhooks/0/reinvocationPolicy", json!("Never")),
+        set("/webhooks/0/timeoutSeconds", json!(30)),
+        set("/webhooks/0/clientConfig/url", json!("https://thief.example.com/mutate")),
+        set("/webhooks/0/name", json!("other.domicile.dev")),
+        set("/metadata/labels/a", json!("b")),
+        set("/metadata/finalizers", json!(["example.com/held"])),
+        json!({"op": "remove", "path": "/webhooks/0"}),
+    ] {
+        let said = patch(&change);
+        assert!(!said.ok() && said.errors.contains("[domicile/operator]"), "{change}: {said:?}");
+    }
+}
+
+/// Not even where RBAC would let it: a role that somebody gives it by mistake.
+#[test]
+fn the_operators_account_writes_no_secret_but_its_certificate() {
+    let stage = shared();
+    let free = stage.ungoverned();
+    let thief = stage.service_account("domicile-system", "domicile");
+    let binding = "{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: mistake}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: admin}, subjects: [{kind: ServiceAccount, name: domicile, namespace: domicile-system}]}";
+    stage.admin.create(&Manifest::from(binding).in_namespace(&free.name)).expected();
+    let secret = |name: &str| {
+        Manifest::from("{apiVersion: v1, kind: Secret, metadata: {}}").named(name).in_namespace(&free.name)
+    };
+    eventually("the role is given", SOON, || {
+        let reply = thief.create(&secret("other"));
+        when(reply.message.contains("[domicile/operator]"), || format!("{} {}", reply.code, reply.message))
+    });
+    for name in ["other", "domicile-webhook"] {
+        thief.create(&secret(name)).refused("[domicile/operator]");
+        free.accepts(secret(name));
+        let data = json!({"data": {"tls.key": "YQ=="}});
+        thief.patch(&SECRET, &free.name, name, &data).refused("[domicile/operator]");
+        thief.delete(&SECRET, &free.name, name).refused("[domicile/operator]");
+    }
+    if !stage.has_mutating_policies() {
+        let label = json!({"metadata": {"labels": {"a": "b"}}});
+        thief.patch(&SECRET, "domicile-system", "domicile-webhook", &label).refused("[domicile/operator]");
+    }
 }
 
 #[test]

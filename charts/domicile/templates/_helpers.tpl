@@ -49,3 +49,28 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "domicile.image" -}}
 {{ .Values.image.repository }}{{ if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
 {{- end -}}
+
+{{- /* Whether the API server mutates by policy: MutatingAdmissionPolicy is served in v1 (1.36 and later). */ -}}
+{{- define "domicile.mutates" -}}
+{{ if .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" }}true{{ end }}
+{{- end -}}
+
+{{- /* Whether the mutating webhook is installed. */ -}}
+{{- define "domicile.webhook" -}}
+{{ if or (eq .Values.webhook.mode "Enabled") (and (eq .Values.webhook.mode "Auto") (not (include "domicile.mutates" .))) }}true{{ end }}
+{{- end -}}
+
+{{- /* What all webhooks say. The operator writes clientConfig.caBundle. */ -}}
+{{- define "domicile.webhookCommon" -}}
+admissionReviewVersions: [v1]
+failurePolicy: Ignore        # the validating policies refuse what was not mutated
+sideEffects: None
+reinvocationPolicy: IfNeeded
+timeoutSeconds: 3
+clientConfig:
+  {{- if .Values.webhook.url }}
+  url: {{ printf "%s/mutate" (trimSuffix "/" .Values.webhook.url) | quote }}
+  {{- else }}
+  service: {name: domicile-webhook, namespace: {{ .Release.Namespace }}, path: /mutate}
+  {{- end }}
+{{- end -}}

@@ -36,18 +36,16 @@ impl Cluster {
         Ok(Some(Self { kubeconfig, tools: tools()?, dir, nodes: PathBuf::new() }))
     }
 
-    /// Starts a cluster that ends with this process.
-    pub fn start(name: &str, nodes: &str, audit: bool) -> Result<Self, String> {
+    /// Starts a cluster that ends with this process; `arguments` are further ones of `testcluster up`.
+    pub fn start(name: &str, nodes: &str, arguments: &[String]) -> Result<Self, String> {
         let tools = tools()?;
         let file = scratch().join(format!("{name}-nodes.yaml"));
         std::fs::write(&file, nodes).map_err(|error| error.to_string())?;
         let log = scratch().join(format!("{name}-testcluster.log"));
         let errors = File::create(&log).map_err(|error| error.to_string())?;
         let mut child = spawn(&tools.join("testcluster"), |command| {
-            command.args(["up", "--nodes"]).arg(&file).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
-            if audit {
-                command.arg("--audit-log");
-            }
+            command.args(["up", "--nodes"]).arg(&file).args(arguments);
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
         })?;
         let mut lines = BufReader::new(child.stdout.take().ok_or("no stdout")?).lines();
         let ready =

@@ -1,12 +1,13 @@
 //! A cluster in which Domicile is installed as a platform team installs it: chart by Helm, resources by kubectl, and the
 //! operator outside, with the rights of the chart's ServiceAccount.
 //!
-//! Three of them at most: one that all tests share, each in namespaces of its own; one for the tests that disturb
-//! everybody (they stop components, or count what is written while nobody does anything); and one for the tests that change
-//! what is installed. Those two are used in turns.
+//! Four of them at most: one that all tests share, each in namespaces of its own; one for the tests that disturb
+//! everybody (they stop components, or count what is written while nobody does anything); one for the tests that change
+//! what is installed; and one whose API server is told of static policies. Those three are used in turns.
 
 use std::{
     ops::Deref,
+    path::PathBuf,
     process::Command,
     sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
@@ -39,7 +40,8 @@ pub struct Installation {
     pub admin: User,
     /// May do everything in every namespace, and with namespaces, that RBAC can give without Domicile's own verbs.
     pub tenant: User,
-    mutates: bool,
+    has_policies: bool,
+    mutation: String,
 }
 
 /// The right to use an installation, until it is dropped.
@@ -83,6 +85,37 @@ pub fn to_install_anew() -> Turn {
     in_turn(&TURNS, &CHANGED, "changed", false)
 }
 
+/// A cluster whose API server was started with the static policies of [`static_policies`], and in which nothing is installed
+/// yet: the test installs. It is always one of its own, since no API server of others has these files.
+#[track_caller]
+pub fn with_static_policies() -> Turn {
+    static START: Start = OnceLock::new();
+    static TURNS: RwLock<()> = RwLock::new(());
+    let lock = Lock::Alone(TURNS.write().unwrap_or_else(PoisonError::into_inner));
+    let installation = started(START.get_or_init(|| {
+        let folder = static_policies();
+        write_static_policies(&[])?;
+        let flag = format!("--admission-control-config-file={}/admission-configuration.yaml", folder.display());
+        let cluster = Cluster::start("static", NODES, &[format!("--apiserver-arg={flag}")])?;
+        Installation::prepare("static", cluster)
+    }));
+    installation.operator.rests();
+    Turn { installation, _turn: lock }
+}
+
+/// Where the static policies lie that [`with_static_policies`] tells of.
+pub fn static_policies() -> PathBuf {
+    scratch().join("static-policies")
+}
+
+/// Writes them by `domicile policies --static`; returns what it says.
+pub fn write_static_policies(arguments: &[&str]) -> Result<String, String> {
+    let folder = static_policies();
+    let mut domicile = Command::new(env!("CARGO_BIN_EXE_domicile"));
+    domicile.args(["policies", "--static", "--out"]).arg(&folder).arg("--at").arg(&folder).args(arguments);
+    succeed(&mut domicile)
+}
+
 #[track_caller]
 fn in_turn(turns: &'static RwLock<()>, start: &'static Start, name: &str, audit: bool) -> Turn {
     let external = std::env::var_os("DOMICILE_TEST_KUBECONFIG").is_some_and(|path| !path.is_empty());
@@ -102,24 +135,47 @@ impl Installation {
     fn start(name: &str, audit: bool) -> Result<Self, String> {
         let cluster = match Cluster::of_the_environment()? {
             Some(cluster) => cluster,
-            None => Cluster::start(name, NODES, audit)?,
+            None => Cluster::start(name, NODES, &Vec::from_iter(audit.then(|| "--audit-log".to_owned())))?,
         };
+        let mut installation = Self::prepare(name, cluster)?;
+        installation.install()?;
+        let status = installation.admin.get_at(&DATA_RESIDENCY.path("", "mainland")).object["status"].clone();
+        let seen = status["enforcedBy"]["mutation"].as_str().unwrap_or_default().to_owned();
+        let expected = std::mem::replace(&mut installation.mutation, seen);
+        if Cluster::of_the_environment()?.is_none() && installation.mutation != expected {
+            let words = installation.operator.last_words(40);
+            return Err(format!("{expected} was expected to mutate: {status}\n{words}"));
+        }
+        Ok(installation)
+    }
+
+    /// A cluster with its surroundings, in which nothing of Domicile is installed.
+    fn prepare(name: &str, cluster: Cluster) -> Result<Self, String> {
         let admin = User::administrator(&cluster.kubeconfig, cluster.tools)?;
         let tenant = User::impersonated(&cluster.kubeconfig, cluster.tools, "tenant", &["e2e:tenants"])?;
         let operator = Operator::new(name);
         let served = admin.get_at("/apis/admissionregistration.k8s.io/v1").object;
-        let mutates = served["resources"]
+        let has_policies = served["resources"]
             .as_array()
             .is_some_and(|list| list.iter().any(|kind| kind["name"] == "mutatingadmissionpolicies"));
-        let installation = Self { cluster, operator, admin, tenant, mutates };
+        let mutation = if has_policies { "MutatingAdmissionPolicy" } else { "Webhook" }.to_owned();
+        let installation = Self { cluster, operator, admin, tenant, has_policies, mutation };
         apply(&installation.admin, SURROUNDINGS)?;
-        installation.install()?;
         Ok(installation)
     }
 
     /// Installs the chart, data centers and a residency, starts the operator and waits until it is ready.
     pub fn install(&self) -> Result<(), String> {
-        self.helm(&["upgrade", "--install", "domicile", CHART, "--create-namespace", "--set", "replicas=0"])?;
+        self.install_with("policies=Install")
+    }
+
+    /// The same, with values of the chart.
+    pub fn install_with(&self, values: &str) -> Result<(), String> {
+        let mut values = format!("replicas=0,{values}");
+        if !self.has_policies {
+            values += &format!(",webhook.url=https://{}", self.operator.serves_webhook());
+        }
+        self.helm(&["upgrade", "--install", "domicile", CHART, "--create-namespace", "--set", &values])?;
         for yaml in [DATA_CENTERS, MAINLAND] {
             apply(&self.admin, yaml)?;
         }
@@ -162,9 +218,14 @@ impl Installation {
         }
     }
 
-    /// Whether this API server has mutating admission policies (1.36 and later).
+    /// Whether what tenants leave out is filled in.
     pub fn mutates(&self) -> bool {
-        self.mutates
+        self.mutation != "None"
+    }
+
+    /// Whether the API server does that itself, by mutating admission policies (1.36 and later), not the operator's webhook.
+    pub fn has_mutating_policies(&self) -> bool {
+        self.has_policies
     }
 
     /// Somebody with a name and groups.

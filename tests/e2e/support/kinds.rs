@@ -57,11 +57,14 @@ kinds! {
     NODE = of_the_cluster("v1", "Node", "nodes");
     VOLUME = of_the_cluster("v1", "PersistentVolume", "persistentvolumes");
     STORAGE_CLASS = of_the_cluster("storage.k8s.io/v1", "StorageClass", "storageclasses");
+    WEBHOOKS = of_the_cluster("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations");
     CLUSTER_ROLE = of_the_cluster("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles");
     CLUSTER_ROLE_BINDING = of_the_cluster("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings");
     CLUSTER_NETWORK_POLICY =
         of_the_cluster("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy", "clusternetworkpolicies");
     DEFINITION = of_the_cluster("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions");
+    DEVICE_CLASS = of_the_cluster("resource.k8s.io/v1", "DeviceClass", "deviceclasses");
+    RESOURCE_SLICE = of_the_cluster("resource.k8s.io/v1", "ResourceSlice", "resourceslices");
     DATA_CENTER = of_the_cluster("domicile.dev/v1alpha1", "DataCenter", "datacenters");
     DATA_RESIDENCY = of_the_cluster("domicile.dev/v1alpha1", "DataResidency", "dataresidencies");
 }

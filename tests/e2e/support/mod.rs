@@ -20,7 +20,7 @@ pub mod workloads;
 pub mod prelude {
     pub use super::kinds::*;
     pub use super::{
-        installation::{CHART, Turn, alone, condition, residency, shared, to_install_anew},
+        installation::{CHART, Turn, alone, condition, residency, shared, to_install_anew, with_static_policies},
         made::{Made, data_center},
         manifest::{Manifest, parse},
         namespace::{Namespace, PIN, bare_pod, fresh_name},

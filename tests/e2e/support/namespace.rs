@@ -31,6 +31,7 @@ pub struct Namespace {
     /// Who works in it.
     pub tenant: User,
     mutates: bool,
+    mutates_without_operator: bool,
 }
 
 impl Installation {
@@ -62,6 +63,7 @@ impl Installation {
             admin: self.admin.clone(),
             tenant: self.tenant.clone(),
             mutates: self.mutates(),
+            mutates_without_operator: self.has_mutating_policies(),
         }
     }
 }
@@ -145,6 +147,11 @@ impl Namespace {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// From now on no operator runs: what its webhook would add, the tenant writes.
+    pub fn loses_the_operator(&mut self) {
+        self.mutates &= self.mutates_without_operator;
     }
 
     /// Whether the API server adds what tenants leave out.

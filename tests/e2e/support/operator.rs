@@ -2,6 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
+    net::{SocketAddr, TcpListener},
     path::PathBuf,
     process::{Child, Stdio},
     sync::{Mutex, PoisonError},
@@ -16,6 +17,8 @@ pub const OPERATOR: &str = "system:serviceaccount:domicile-system:domicile";
 pub struct Operator {
     kubeconfig: PathBuf,
     log: PathBuf,
+    /// Where its webhook listens, if it serves one.
+    webhook: Mutex<Option<SocketAddr>>,
     child: Mutex<Option<Child>>,
 }
 
@@ -23,7 +26,7 @@ impl Operator {
     /// An operator that is nobody yet.
     pub fn new(name: &str) -> Self {
         let file = |what: &str| scratch().join(format!("{name}-operator.{what}"));
-        Self { kubeconfig: file("kubeconfig"), log: file("log"), child: Mutex::new(None) }
+        Self { kubeconfig: file("kubeconfig"), log: file("log"), webhook: Mutex::new(None), child: Mutex::new(None) }
     }
 
     /// Lets it be whom the token is for, from its next start on.
@@ -32,15 +35,29 @@ impl Operator {
         std::fs::write(&self.kubeconfig, with_token(&text, token)?).map_err(|error| error.to_string())
     }
 
+    /// Lets it serve the webhook, from its next start on; returns where.
+    pub fn serves_webhook(&self) -> SocketAddr {
+        // A port that was free a moment ago, since the chart must know it before the operator runs.
+        let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+        *self.webhook.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(free)
+    }
+
+    /// Lets it serve no webhook, from its next start on.
+    pub fn serves_no_webhook(&self) {
+        *self.webhook.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Starts it; its log goes on in the same file.
     pub fn start(&self) -> Result<(), String> {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         assert!(child.is_none(), "the operator runs already");
         let log = OpenOptions::new().create(true).append(true).open(&self.log).map_err(|error| error.to_string())?;
+        let webhook = *self.webhook.lock().unwrap_or_else(PoisonError::into_inner);
         let errors = File::try_clone(&log).map_err(|error| error.to_string())?;
         let started = spawn(std::path::Path::new(env!("CARGO_BIN_EXE_domicile")), |command| {
             command
                 .args(["controller", "--listen", "127.0.0.1:0"])
+                .args(webhook.map(|address| format!("--webhook-listen={address}")))
                 .env("KUBECONFIG", &self.kubeconfig)
                 .stdin(Stdio::null())
                 .stdout(log)
@@ -56,6 +73,15 @@ impl Operator {
         let mut running = child.take().expect("the operator runs");
         running.kill().expect("kill");
         running.wait().expect("wait");
+    }
+
+    /// Ends it where it runs.
+    pub fn rests(&self) {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mut running) = child.take() {
+            let _ = running.kill(); // it may have ended by itself
+            running.wait().expect("wait");
+        }
     }
 
     /// Starts it where it does not run.

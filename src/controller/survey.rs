@@ -1,0 +1,99 @@
+//! One look at a whole cluster, with the rights of whoever looks: what is governed, where it is, and what speaks against it.
+//!
+//! The same watches and the same functions as the operator's, so that a report can't say anything else than the status.
+//! Nothing is written but the canary's dry runs.
+
+use std::{collections::HashSet, time::Duration};
+
+use kube::{Client, Config};
+use serde::Serialize;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Error, canary,
+    judge::scene,
+    operator::{is_whole, kind_of},
+    world::World,
+};
+use crate::{
+    audit::inventory::{Entry, inventory},
+    domain::{Finding, Mode, keys},
+    observe::watch::{self, KINDS},
+};
+
+/// So long the first answers of all watches may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is governed in one namespace.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Governed {
+    /// The namespace.
+    pub namespace: String,
+    /// The residencies that it names, as its label says them.
+    pub residencies: String,
+    /// The mode that holds.
+    pub enforcement: Mode,
+    /// Whether it is confined for them.
+    pub confined: bool,
+    /// Everything in it, worst first.
+    pub objects: Vec<Entry>,
+}
+
+/// A whole cluster.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Survey {
+    /// The governed namespaces, by name.
+    pub namespaces: Vec<Governed>,
+    /// What is wrong with residencies themselves.
+    pub findings: Vec<Finding>,
+}
+
+/// Looks, as the current kubeconfig's user. `own_namespace` is the operator's.
+///
+/// # Errors
+/// What could not be read.
+pub async fn survey(own_namespace: &str) -> Result<Survey, Error> {
+    super::install_crypto();
+    let client = Client::try_from(Config::infer().await?)?;
+    let mut world = World::new(own_namespace);
+    if let Ok(seen) = canary::look(&client).await
+        && let Some(mutation) = seen.mutation
+    {
+        world.set_mutation(mutation);
+    }
+    read(&client, &mut world).await?;
+    let spaces = world.snapshot.namespaces.values();
+    let governed = spaces.filter_map(|space| {
+        let judged =
+            super::judge::judge(&world, space).filter(|judged| !judged.named.contain(keys::CANARY_RESIDENCY))?;
+        Some(Governed {
+            namespace: space.name.clone(),
+            residencies: judged.named.value().to_owned(),
+            enforcement: judged.mode,
+            confined: judged.confined,
+            objects: scene(&world, space, inventory)?,
+        })
+    });
+    let findings = world.residencies.values().flat_map(|residency| residency.findings.iter().cloned());
+    Ok(Survey { namespaces: governed.collect(), findings: findings.collect() })
+}
+
+/// Takes in every kind once.
+async fn read(client: &Client, world: &mut World) -> Result<(), Error> {
+    let mut changes = watch::start(client);
+    let mut read = HashSet::new();
+    let end = Instant::now() + PATIENCE;
+    while read.len() < KINDS {
+        match timeout_at(end, changes.recv()).await {
+            Ok(Some(change)) => {
+                if is_whole(&change) {
+                    read.insert(kind_of(&change));
+                }
+                world.absorb(change);
+            }
+            Ok(None) => return Err(Error::Watches),
+            Err(_) => return Err(Error::Unread(PATIENCE)),
+        }
+    }
+    Ok(())
+}

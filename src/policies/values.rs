@@ -1,0 +1,318 @@
+//! Values of the chart, as far as the policies read them: from the same files that Helm takes, over the same defaults.
+//!
+//! Keys and formats are those of `charts/domicile/values.schema.json`. What Helm refuses is refused here, so that a mistyped
+//! key cannot make policies that differ from those of the release.
+
+use std::fmt;
+
+use serde::{
+    Deserialize,
+    de::{self, Deserializer, IgnoredAny},
+};
+use serde_json::Value;
+
+use super::Tokens;
+use crate::domain::keys::SYSTEM_NAMESPACES;
+
+/// The chart's own values, with every default.
+const DEFAULTS: &str = include_str!("../../charts/domicile/values.yaml");
+/// The token that says whether a namespace without a label may start anything.
+pub(super) const UNCLASSIFIED: &str = "unclassifiedNamespaces";
+/// Its value where it may not.
+pub(super) const REFUSE: &str = "Refuse";
+/// The token that says where the policies come from.
+pub const SOURCE: &str = "policies";
+
+/// Why values cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// They are no YAML.
+    #[error("values do not parse: {0}")]
+    Yaml(String),
+    /// A key is unknown or has a wrong value.
+    #[error("values are not those of the chart: {0}; `helm show values charts/domicile` shows all keys")]
+    Values(String),
+    /// No namespace can have this name.
+    #[error("{0:?} is no name of a namespace")]
+    Namespace(String),
+}
+
+/// Where the policies come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Source {
+    /// The chart installs them.
+    Install,
+    /// The API servers load them from their own files.
+    Static,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+enum Unclassified {
+    Allow,
+    Refuse,
+}
+
+/// All keys of the chart; those that no policy reads are only known by name.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[expect(dead_code, reason = "what no policy reads is named, so that a mistyped key is found")]
+pub struct Values {
+    global: Option<IgnoredAny>,
+    image: Image,
+    image_pull_secrets: IgnoredAny,
+    replicas: IgnoredAny,
+    resources: Resources,
+    node_selector: IgnoredAny,
+    tolerations: IgnoredAny,
+    trusted_schedulers: Schedulers,
+    node_provisioners: Each<UserName>,
+    namespace_finishers: OneOrMore<UserName>,
+    unclassified_namespaces: Unclassified,
+    policies: Source,
+    webhook: Webhook,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[expect(dead_code, reason = "no policy reads it")]
+struct Webhook {
+    mode: IgnoredAny,
+    url: IgnoredAny,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[expect(dead_code, reason = "no policy reads it")]
+struct Image {
+    repository: IgnoredAny,
+    tag: Option<IgnoredAny>,
+    digest: Option<IgnoredAny>,
+    pull_policy: Option<IgnoredAny>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[expect(dead_code, reason = "no policy reads it")]
+struct Resources {
+    requests: Option<IgnoredAny>,
+    limits: Option<IgnoredAny>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Schedulers {
+    users: OneOrMore<UserName>,
+    names: OneOrMore<SchedulerName>,
+}
+
+/// A user name as the API server sees it. It holds nothing that ends a CEL string.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct UserName(String);
+
+/// What a pod says in `spec.schedulerName`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct SchedulerName(String);
+
+/// A list in which nothing stands twice.
+#[derive(Debug)]
+struct Each<T>(Vec<T>);
+
+/// The same, and not empty.
+#[derive(Debug)]
+struct OneOrMore<T>(Vec<T>);
+
+impl<'de> Deserialize<'de> for UserName {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let known = |letter: char| letter.is_ascii_alphanumeric() || ":._@/-".contains(letter);
+        let so = (1..=253).contains(&text.len())
+            && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+            && text.chars().all(known);
+        if so { Ok(Self(text)) } else { Err(de::Error::custom(format!("{text:?} is no user name"))) }
+    }
+}
+
+impl<'de> Deserialize<'de> for SchedulerName {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let ends = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+        let so = (1..=253).contains(&text.len())
+            && text.starts_with(ends)
+            && text.ends_with(ends)
+            && text.chars().all(|letter| ends(letter) || letter == '.' || letter == '-');
+        if so { Ok(Self(text)) } else { Err(de::Error::custom(format!("{text:?} is no schedulerName"))) }
+    }
+}
+
+impl<'de, T: Deserialize<'de> + PartialEq> Deserialize<'de> for Each<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let list = Vec::<T>::deserialize(from)?;
+        let repeated = list.iter().enumerate().any(|(place, one)| list.iter().take(place).any(|other| other == one));
+        if repeated { Err(de::Error::custom("a name stands twice in a list")) } else { Ok(Self(list)) }
+    }
+}
+
+impl<'de, T: Deserialize<'de> + PartialEq> Deserialize<'de> for OneOrMore<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let Each(list) = Each::deserialize(from)?;
+        if list.is_empty() { Err(de::Error::custom("a list that must name somebody is empty")) } else { Ok(Self(list)) }
+    }
+}
+
+impl Values {
+    /// Reads the texts of values files, the last one wins, over the chart's defaults.
+    ///
+    /// # Errors
+    /// Where a text is no YAML, or Helm would refuse it.
+    pub fn read(texts: &[String]) -> Result<Self, Error> {
+        let mut all = parse(DEFAULTS)?;
+        for text in texts {
+            merge(&mut all, parse(text)?);
+        }
+        serde_json::from_value(all).map_err(|error| Error::Values(error.to_string()))
+    }
+
+    /// What stands for the tokens of a release in `namespace`, as the chart's ConfigMap says it.
+    ///
+    /// # Errors
+    /// Where no namespace can have this name.
+    pub fn tokens(&self, namespace: &str) -> Result<Tokens, Error> {
+        let letter = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+        let so = (1..=63).contains(&namespace.len())
+            && namespace.starts_with(letter)
+            && namespace.ends_with(letter)
+            && namespace.chars().all(|one| letter(one) || one == '-');
+        if !so {
+            return Err(Error::Namespace(namespace.to_owned()));
+        }
+        let mut ungoverned = SYSTEM_NAMESPACES.to_vec();
+        if !ungoverned.contains(&namespace) {
+            ungoverned.push(namespace);
+        }
+        let users = |list: &[UserName]| cel_list(list.iter().map(|UserName(name)| name.as_str()));
+        let Schedulers { users: schedulers, names } = &self.trusted_schedulers;
+        let tokens = [
+            ("operatorUser", format!("system:serviceaccount:{namespace}:domicile")),
+            ("ungovernedNamespaces", format!("[{}]", ungoverned.join(", "))),
+            ("ungovernedList", cel_list(ungoverned.iter().copied())),
+            ("schedulerUsers", users(&schedulers.0)),
+            ("schedulerNames", cel_list(names.0.iter().map(|SchedulerName(name)| name.as_str()))),
+            ("namespaceFinishers", users(&self.namespace_finishers.0)),
+            ("nodeProvisioners", users(&self.node_provisioners.0)),
+            (UNCLASSIFIED, self.unclassified_namespaces.to_string()),
+            (SOURCE, self.policies.to_string()),
+        ];
+        Ok(tokens.map(|(key, value)| (key.to_owned(), value)).into())
+    }
+}
+
+impl fmt::Display for Unclassified {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Allow => "Allow",
+            Self::Refuse => REFUSE,
+        })
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Install => "Install",
+            Self::Static => "Static",
+        })
+    }
+}
+
+/// A CEL list of strings.
+fn cel_list<'a>(items: impl Iterator<Item = &'a str>) -> String {
+    format!("[{}]", items.map(|item| format!("'{item}'")).collect::<Vec<_>>().join(", "))
+}
+
+/// A file that says nothing says `{}`, as for Helm.
+fn parse(text: &str) -> Result<Value, Error> {
+    let value: Value = serde_saphyr::from_str(text).map_err(|error| Error::Yaml(error.to_string()))?;
+    Ok(if value.is_null() { Value::Object(serde_json::Map::new()) } else { value })
+}
+
+/// Helm's way: maps are merged, `null` takes a default away, all else replaces.
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                if value.is_null() {
+                    into.remove(&key);
+                } else {
+                    merge(into.entry(key).or_insert(Value::Null), value);
+                }
+            }
+        }
+        (into, from) => *into = from,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        Values::read(&[text.to_owned()]).map(|_| ()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_chart_and_files_change_them() {
+        let defaults = Values::read(&[]).unwrap().tokens("domicile-system").unwrap();
+        assert_eq!(defaults["operatorUser"], "system:serviceaccount:domicile-system:domicile");
+        assert_eq!(defaults["schedulerUsers"], "['system:kube-scheduler']");
+        assert_eq!(defaults["nodeProvisioners"], "[]");
+        assert_eq!(defaults["ungovernedNamespaces"], "[kube-system, kube-public, kube-node-lease, domicile-system]");
+        let files = [
+            "nodeProvisioners: [a]\ntrustedSchedulers: {names: [default-scheduler, volcano]}",
+            "nodeProvisioners: [b, c]",
+        ];
+        let changed = Values::read(&files.map(str::to_owned)).unwrap().tokens("kube-system").unwrap();
+        assert_eq!(changed["nodeProvisioners"], "['b', 'c']");
+        assert_eq!(changed["schedulerNames"], "['default-scheduler', 'volcano']");
+        assert_eq!(changed["schedulerUsers"], "['system:kube-scheduler']");
+        assert_eq!(changed["ungovernedList"], "['kube-system', 'kube-public', 'kube-node-lease']");
+        assert!(Values::read(&["# nothing".to_owned(), "null".to_owned()]).is_ok());
+    }
+
+    #[test]
+    fn every_key_of_the_schema_is_known_and_no_other() {
+        let schema = include_str!("../../charts/domicile/values.schema.json");
+        let schema: Value = serde_json::from_str(schema).unwrap();
+        let said = refused("trustedScheduler: {}");
+        assert!(said.contains("unknown field `trustedScheduler`"), "{said}");
+        for key in schema["properties"].as_object().unwrap().keys() {
+            assert!(said.contains(&format!("`{key}`")), "{key} is not known: {said}");
+        }
+        assert_eq!(said.matches('`').count(), 2 * schema["properties"].as_object().unwrap().len() + 4, "{said}");
+    }
+
+    #[test]
+    fn what_helm_refuses_is_refused() {
+        for text in [
+            "nodeProvisioners: [\"a'b\"]",
+            "nodeProvisioners: ['']",
+            "nodeProvisioners: [a, a]",
+            "nodeProvisioners: karpenter",
+            "namespaceFinishers: []",
+            "namespaceFinishers: null",
+            "trustedSchedulers: {names: [Volcano]}",
+            "trustedSchedulers: {names: [volcano.]}",
+            "trustedSchedulers: {user: [a]}",
+            "unclassifiedNamespaces: Deny",
+            "policies: None",
+            "image: {name: a}",
+            "resources: {limit: {}}",
+            "[]",
+        ] {
+            refused(text);
+        }
+        assert!(refused("a: [").contains("do not parse"));
+        for namespace in ["", "Domicile", "a'b", "-a", "a.b"] {
+            assert!(Values::read(&[]).unwrap().tokens(namespace).is_err(), "{namespace}");
+        }
+    }
+}

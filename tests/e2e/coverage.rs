@@ -1,0 +1,156 @@
+//! `domicile coverage`: what is told of a cluster is what is so there.
+
+use std::process::Command;
+
+use crate::support::{
+    prelude::*,
+    process::{run, scratch, succeed},
+};
+
+/// Kinds of other projects, as far as the API server must know them: group, version, kind, plural.
+const KINDS: [[&str; 4]; 3] = [
+    ["cilium.io", "v2", "CiliumNetworkPolicy", "ciliumnetworkpolicies"],
+    ["gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"],
+    ["multicluster.x-k8s.io", "v1alpha1", "ServiceExport", "serviceexports"],
+];
+
+fn definition([group, version, kind, plural]: [&str; 4]) -> String {
+    let approved = if group.ends_with("k8s.io") { "{api-approved.kubernetes.io: unapproved}" } else { "{}" };
+    format!(
+        "{{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {{name: {plural}.{group}, annotations: {approved}}}, spec: {{group: {group}, scope: Namespaced, names: {{kind: {kind}, plural: {plural}}}, versions: [{{name: {version}, served: true, storage: true, schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}}}]}}}}"
+    )
+}
+
+fn domicile(kubeconfig: &std::path::Path, words: &str) -> Command {
+    let mut domicile = Command::new(env!("CARGO_BIN_EXE_domicile"));
+    domicile.arg("coverage").args(words.split_whitespace()).env("KUBECONFIG", kubeconfig);
+    domicile
+}
+
+/// What the command says of a cluster.
+pub fn told(stage: &Turn) -> Value {
+    serde_json::from_str(&succeed(&mut domicile(&stage.cluster.kubeconfig, "--output json")).unwrap()).unwrap()
+}
+
+/// One route of what it says.
+#[track_caller]
+pub fn route<'a>(told: &'a Value, id: &str) -> &'a Value {
+    told["routes"].as_array().unwrap().iter().find(|route| route["id"] == id).unwrap()
+}
+
+/// Waits until the canary is settled: for a moment after an install the API server has another answer to it.
+#[track_caller]
+fn comes_to_tell(stage: &Turn, id: &str, state: &str) -> Value {
+    eventually(&format!("coverage tells {id} {state}"), SOON, || {
+        let told = told(stage);
+        when(route(&told, id)["state"] == state, || route(&told, id).to_string())?;
+        Ok(told)
+    })
+}
+
+#[test]
+fn a_healthy_cluster_is_told_route_by_route() {
+    let stage = shared();
+    let told = comes_to_tell(&stage, "P1", "Enforced");
+    assert_eq!(route(&told, "P1")["enforcedBy"], "AdmissionPolicy");
+    let seen = stage.admin.get(&DATA_RESIDENCY, "", "mainland")["status"]["enforcedBy"]["mutation"].clone();
+    assert_eq!(route(&told, "P3")["filledInBy"], if stage.mutates() { seen } else { Value::Null });
+    for (id, state) in [
+        ("N3a", "Enforced"), // the API server was seen to refuse what Pod Security forbids
+        ("S19", "PluginNotSeen"),
+        ("P5b", "Audited"),
+        ("P12", "NotEnforceable"),
+        ("P15", "Open"),
+        ("P23", "Open"),
+        ("N17", "Open"),
+        ("N9", "NotServed"),
+    ] {
+        assert_eq!(route(&told, id)["state"], state, "{}", route(&told, id));
+    }
+    let table = succeed(&mut domicile(&stage.cluster.kubeconfig, "")).unwrap();
+    for words in ["ENFORCED BY", "P1    AdmissionPolicy", "installed by the chart", "domicile policies --static"] {
+        assert!(table.contains(words), "{words}: {table}");
+    }
+}
+
+#[test]
+fn kinds_that_are_served_are_judged_and_coverage_tells_which() {
+    let stage = to_install_anew();
+    let shop = stage.governed("mainland");
+    let before = comes_to_tell(&stage, "P1", "Enforced");
+    for id in ["N2a", "N7c", "N10"] {
+        assert_eq!(route(&before, id)["state"], "NotServed", "{before}");
+    }
+    for kind in KINDS {
+        let mut definition = parse(&definition(kind));
+        definition["metadata"]["annotations"]["api-approved.kubernetes.io"] = json!("unapproved, for a test");
+        stage.admin.kubectl_with("apply -f -", &definition.to_string()).expected();
+        stage
+            .admin
+            .kubectl(&format!("wait --for=condition=Established crd/{}.{} --timeout=60s", kind[3], kind[0]))
+            .expected();
+    }
+    for ([group, version, kind, plural], rule) in
+        KINDS.into_iter().zip(["[domicile/network-kind]", "[domicile/route]", "[domicile/route]"])
+    {
+        let path = format!("/apis/{group}/{version}/namespaces/{}/{plural}", shop.name);
+        let object = json!({"apiVersion": format!("{group}/{version}"), "kind": kind, "metadata": {"name": "way"}, "spec": {"any": "thing"}});
+        eventually(&format!("{kind} is served and refused"), SOON, || {
+            let reply = stage.admin.post(&path, &object);
+            when(reply.message.contains(rule), || format!("{} {}", reply.code, reply.message))
+        });
+    }
+    let after = told(&stage);
+    for (id, state) in [("N2a", "Enforced"), ("N2c", "Open"), ("N7c", "Enforced"), ("N10", "Enforced")] {
+        assert_eq!(route(&after, id)["state"], state, "{}", route(&after, id));
+    }
+    for [group, _, _, plural] in KINDS {
+        stage.admin.kubectl(&format!("delete crd {plural}.{group}")).expected();
+    }
+}
+
+#[test]
+fn a_policy_that_is_gone_closes_nothing_any_more() {
+    let stage = to_install_anew();
+    comes_to_tell(&stage, "P1", "Enforced");
+    stage.admin.kubectl("delete validatingadmissionpolicybinding domicile-bindings-enforce").expected();
+    let told = told(&stage);
+    assert_eq!(route(&told, "P2")["state"], "Open", "{told}");
+    assert!(route(&told, "P2")["rest"].as_str().unwrap().contains("domicile-bindings-enforce"), "{told}");
+    stage.helm(&["upgrade", "domicile", CHART, "--reuse-values"]).unwrap();
+    comes_to_tell(&stage, "P2", "Enforced");
+}
+
+#[test]
+fn who_cannot_ask_is_told_why() {
+    let stage = shared();
+    let says = |kubeconfig: &std::path::Path, words: &str| {
+        let output = run(&mut domicile(kubeconfig, words)).unwrap();
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let nobody = scratch().join("no-such.kubeconfig");
+    let said = says(&nobody, "");
+    assert!(said.contains("no cluster to ask") && said.contains("KUBECONFIG"), "{said}");
+    let said = says(&stage.cluster.kubeconfig, "--namespace elsewhere");
+    assert!(said.contains("no Domicile in namespace elsewhere") && said.contains("--namespace"), "{said}");
+    let said = says(&stage.cluster.kubeconfig, "--context none");
+    assert!(said.contains("no cluster to ask"), "{said}");
+    // A user without rights: the administrator's kubeconfig, acting as somebody.
+    let mut config: Value =
+        serde_saphyr::from_str(&std::fs::read_to_string(&stage.cluster.kubeconfig).unwrap()).unwrap();
+    for user in config["users"].as_array_mut().unwrap() {
+        user["user"]["as"] = json!("passer-by");
+    }
+    let stranger = scratch().join("stranger.kubeconfig");
+    std::fs::write(&stranger, config.to_string()).unwrap();
+    let said = says(&stranger, "");
+    for words in [
+        "may not get configmaps domicile-policy-values",
+        "create pods in namespace domicile-canary",
+        "list validatingadmissionpolicies",
+        "--help",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}

@@ -1,0 +1,62 @@
+//! `domicile report`: where everything that is governed is, for whoever must show it.
+
+use std::process::{Command, Output};
+
+use crate::support::prelude::*;
+
+fn report(stage: &Turn, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_domicile"));
+    command.arg("report").args(arguments).env("KUBECONFIG", &stage.cluster.kubeconfig);
+    command.output().expect("domicile runs")
+}
+
+#[test]
+fn every_governed_object_is_reported_with_its_place() {
+    let stage = shared();
+    let _residency = stage.makes_residency("reported", "{jurisdictions: [CN]}");
+    let mut shop = stage.ungoverned();
+    shop.accepts(bare_pod("away").with("spec: {nodeName: frankfurt-a}"));
+    shop.runs("away");
+    shop.joins("reported");
+    shop.accepts(shop.pod("web"));
+    let node = shop.runs("web");
+    eventually("the operator counts one finding", SOON, || {
+        let status = stage.admin.get(&DATA_RESIDENCY, "", "reported")["status"].clone();
+        when(status["findings"]["total"] == 1 && status["governed"]["pods"] == 2, || status.to_string())
+    });
+    let json = report(&stage, &["--output", "json"]);
+    assert!(json.status.success(), "{json:?}");
+    let seen: Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    let spaces = seen["namespaces"].as_array().unwrap();
+    let governed =
+        spaces.iter().find(|space| space["namespace"] == shop.name.as_str()).expect("the namespace is there");
+    assert_eq!((&governed["residencies"], &governed["confined"]), (&json!("reported"), &json!(true)));
+    let of = |name: &str| {
+        let all = governed["objects"].as_array().unwrap().iter();
+        let found: Vec<Value> = all.filter(|object| object["subject"]["name"] == name).cloned().collect();
+        assert_eq!(found.len(), 1, "{governed}");
+        found[0].clone()
+    };
+    assert_eq!(of("web")["standing"], "Compliant");
+    assert!(of("web")["place"].as_str().unwrap().starts_with(&format!("node {node}, data center ")), "{}", of("web"));
+    assert_eq!(of("away")["standing"], "NonCompliant");
+    assert_eq!(of("away")["findings"][0]["rule"], "domicile/placement");
+    assert!(spaces.iter().all(|space| space["namespace"] != "domicile-canary"));
+
+    let table = report(&stage, &["--findings", "--check"]);
+    let (out, err) = (String::from_utf8_lossy(&table.stdout), String::from_utf8_lossy(&table.stderr));
+    assert!(!table.status.success(), "not everything is proven");
+    assert!(err.contains("governed objects break a residency"), "{err}");
+    assert!(out.contains(&format!("Namespace {}: DataResidency reported, Enforce, confined", shop.name)), "{out}");
+    assert!(out.contains("Pod away") && out.contains("[domicile/placement]") && out.contains("Remedy: "), "{out}");
+    assert!(!out.contains("Pod web"), "what keeps to its residencies is left out: {out}");
+}
+
+#[test]
+fn without_a_cluster_the_report_says_what_is_missing() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_domicile"));
+    command.arg("report").env("KUBECONFIG", "there-is-no-such-file");
+    let said = command.output().expect("domicile runs");
+    let err = String::from_utf8_lossy(&said.stderr);
+    assert!(!said.status.success() && err.contains("KUBECONFIG"), "{err}");
+}

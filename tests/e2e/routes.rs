@@ -1,0 +1,272 @@
+//! Routes of the list of escape routes (P placement, S storage, N network) that no other module takes: each is open in a
+//! namespace that is not governed, and closed in one that is.
+
+use crate::support::prelude::*;
+
+const RBAC: &str = "apiGroup: rbac.authorization.k8s.io";
+
+/// A namespaced kind as an add-on serves it, without the add-on, and everybody's right to it.
+fn serves(stage: &Turn, group: &str, version: &str, kind: &str, plural: &str) -> Vec<Made> {
+    let (singular, name) = (kind.to_lowercase(), format!("{plural}.{group}"));
+    let schema = "{openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}";
+    vec![
+        stage.makes(Manifest::from(format!(
+            "{{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {{name: {name}, annotations: {{api-approved.kubernetes.io: unapproved}}}}, \
+             spec: {{group: {group}, scope: Namespaced, names: {{kind: {kind}, plural: {plural}, singular: {singular}}}, versions: [{{name: {version}, served: true, storage: true, schema: {schema}}}]}}}}"
+        ))),
+        stage.makes(Manifest::from(format!(
+            "{{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {{name: 'e2e:{name}'}}, rules: [{{apiGroups: [{group}], resources: [{plural}], verbs: ['*']}}]}}"
+        ))),
+        stage.makes(Manifest::from(format!(
+            "{{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {{name: 'e2e:{name}'}}, roleRef: {{{RBAC}, kind: ClusterRole, name: 'e2e:{name}'}}, subjects: [{{{RBAC}, kind: Group, name: 'e2e:tenants'}}]}}"
+        ))),
+    ]
+}
+
+/// Asks for an object of such a kind.
+fn asks(by: &User, space: &Namespace, group: &str, version: &str, kind: &str, plural: &str, spec: &Value) -> Reply {
+    let body =
+        json!({"apiVersion": format!("{group}/{version}"), "kind": kind, "metadata": {"name": "it"}, "spec": spec});
+    by.post(&format!("/apis/{group}/{version}/namespaces/{}/{plural}?dryRun=All", space.name), &body)
+}
+
+/// Somebody who has a verb on a residency beside what tenants have.
+fn with_verb(stage: &Turn, name: &str, verb: &str) -> (User, Vec<Made>) {
+    let made = vec![
+        stage.makes(Manifest::from(format!(
+            "{{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {{name: 'e2e:{name}'}}, rules: [{{apiGroups: [domicile.dev], resources: [dataresidencies], resourceNames: [mainland], verbs: [{verb}]}}]}}"
+        ))),
+        stage.makes(Manifest::from(format!(
+            "{{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {{name: 'e2e:{name}'}}, roleRef: {{{RBAC}, kind: ClusterRole, name: 'e2e:{name}'}}, subjects: [{{{RBAC}, kind: User, name: {name}}}]}}"
+        ))),
+    ];
+    (stage.user(name, &["e2e:tenants"]), made)
+}
+
+/// N2, N7, N10, S13: other kinds of policy, routes from outside, grants and exports, where an add-on serves them.
+#[test]
+fn n2_n10_kinds_of_add_ons_open_nothing() {
+    let stage = shared();
+    let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
+    for (group, version, kind, plural, rule) in [
+        ("cilium.io", "v2", "CiliumNetworkPolicy", "ciliumnetworkpolicies", "[domicile/network-kind]"),
+        ("crd.projectcalico.org", "v1", "NetworkPolicy", "networkpolicies", "[domicile/network-kind]"),
+        ("k8s.cni.cncf.io", "v1beta1", "MultiNetworkPolicy", "multi-networkpolicies", "[domicile/network-kind]"),
+        ("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes", "[domicile/route]"),
+        ("gateway.networking.k8s.io", "v1beta1", "ReferenceGrant", "referencegrants", "[domicile/route]"),
+        ("multicluster.x-k8s.io", "v1alpha1", "ServiceExport", "serviceexports", "[domicile/route]"),
+    ] {
+        let _served = serves(&stage, group, version, kind, plural);
+        let ask =
+            |space: &Namespace| asks(&stage.tenant, space, group, version, kind, plural, &json!({"egress": [{}]}));
+        eventually(&format!("{kind} passes where nothing is governed"), SOON, || {
+            let reply = ask(&free);
+            when(reply.ok(), || format!("{} {}", reply.code, reply.message))
+        });
+        ask(&shop).refused(rule);
+    }
+}
+
+/// N3: a second interface (Multus) is a network that no network policy reaches.
+#[test]
+fn n3_a_pod_has_no_further_network() {
+    let stage = shared();
+    let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
+    for key in ["k8s.v1.cni.cncf.io/networks", "v1.multus-cni.io/default-network"] {
+        let note = json!({"metadata": {"annotations": {key: "default/abroad"}}});
+        let pod = shop.pod("web").with(&note.to_string());
+        free.accepts(bare_pod(&format!("web-{}", key.len())).with(&note.to_string()));
+        let said = shop.rejects(&pod, "[domicile/further-network]");
+        assert!(said.contains(key) && said.contains("Remove it"), "{said}");
+        // Nor between its creation and its start.
+        let name = format!("later-{}", key.len());
+        shop.accepts(shop.pod(&name).with("spec: {schedulingGates: [{name: example.com/wait}]}"));
+        stage.tenant.patch(&POD, &shop.name, &name, &note).refused("[domicile/further-network]");
+        stage.tenant.patch(&POD, &shop.name, &name, &json!({"metadata": {"labels": {"seen": "true"}}})).expected();
+    }
+}
+
+/// A pod that has one from before may be changed and ended, and is told.
+#[test]
+fn n3_a_further_network_from_before_is_told() {
+    let stage = shared();
+    let _residency = stage.makes_residency("networked", "{jurisdictions: [CN]}");
+    let mut space = stage.ungoverned();
+    space.accepts(
+        bare_pod("web")
+            .with("{metadata: {annotations: {k8s.v1.cni.cncf.io/networks: macvlan}}, spec: {nodeName: shanghai-a}}"),
+    );
+    space.runs("web");
+    space.joins("networked");
+    space.tells(&["Pod web", "network that network policies do not reach"]);
+    space.patch(&POD, "web", "metadata: {labels: {seen: 'true'}}").expected();
+    space.delete(&POD, "web").expected();
+    space.loses(&POD, "web");
+}
+
+/// S14: where a snapshot lies is for its class and its driver to say.
+#[test]
+fn s14_snapshots_are_vouched_for() {
+    let stage = shared();
+    let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
+    let (group, version, kind, plural) = ("snapshot.storage.k8s.io", "v1", "VolumeSnapshot", "volumesnapshots");
+    let _served = serves(&stage, group, version, kind, plural);
+    let taken = json!({"volumeSnapshotClassName": "copied-abroad", "source": {"persistentVolumeClaimName": "data"}});
+    let brought_in = json!({"source": {"volumeSnapshotContentName": "of-somebody"}});
+    let ask = |by: &User, space: &Namespace, spec: &Value| asks(by, space, group, version, kind, plural, spec);
+    eventually("snapshots pass where nothing is governed", SOON, || {
+        let reply = ask(&stage.tenant, &free, &taken);
+        when(reply.ok(), || format!("{} {}", reply.code, reply.message))
+    });
+    ask(&stage.tenant, &free, &brought_in).expected();
+    for (spec, verb) in [(&taken, "snapshot"), (&brought_in, "adopt")] {
+        let said = ask(&stage.tenant, &shop, spec).refused("[domicile/snapshot]");
+        assert!(said.contains(&format!("verb {verb}")), "{said}");
+        let (one_who_may, _made) = with_verb(&stage, &format!("may-{verb}"), verb);
+        eventually(&format!("who has the verb {verb} may"), SOON, || {
+            let reply = ask(&one_who_may, &shop, spec);
+            when(reply.ok(), || format!("{} {}", reply.code, reply.message))
+        });
+    }
+    // What is filled from a snapshot of the own namespace lies where its class says.
+    let filled = "spec: {dataSource: {apiGroup: snapshot.storage.k8s.io, kind: VolumeSnapshot, name: it}}";
+    shop.accepts(shop.claim("restored").with(filled));
+    shop.rejects(bare_claim("abroad").with(filled).with("spec: {storageClassName: gp3}"), "[domicile/storage-class]");
+}
+
+/// S15: a claim that stands is not given a class of attributes by which its volume could move.
+#[test]
+fn s15_a_claim_gets_no_attributes_that_move_its_volume() {
+    let stage = shared();
+    let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
+    let gold = "spec: {volumeAttributesClassName: replicated-abroad}";
+    free.accepts(bare_claim("data").with(gold));
+    let said = shop.rejects(shop.claim("data").with(gold), "[domicile/attributes-class]");
+    assert!(said.contains("replicated-abroad") && said.contains("verb adopt"), "{said}");
+    shop.accepts(shop.claim("data"));
+    shop.accepts(shop.pod("db").with(&mounting("data")));
+    shop.runs("db");
+    shop.patch(&CLAIM, "data", gold).refused("[domicile/attributes-class]");
+    let (adopter, _made) = with_verb(&stage, "may-adopt-attributes", "adopt");
+    eventually("who has the verb adopt may", SOON, || {
+        let reply = adopter.try_create(&shop.claim("other").with(gold).in_namespace(&shop.name));
+        when(reply.ok(), || format!("{} {}", reply.code, reply.message))
+    });
+}
+
+/// S3, S6: a volume that lies elsewhere than its claim asked, whoever made it so, is found.
+#[test]
+fn s6_a_volume_made_elsewhere_is_told() {
+    let stage = shared();
+    let _residency = stage.makes_residency(
+        "elsewhere",
+        "{jurisdictions: [CN], storage: {classes: [{name: elsewhere-ssd, provisioner: diskplugin.csi.alibabacloud.com}]}}",
+    );
+    let shop = stage.governed("elsewhere");
+    eventually("the class is permitted", SOON, || {
+        let classes = shop.annotation("domicile.dev/storage-classes");
+        when(classes == "elsewhere-ssd", || classes)
+    });
+    let volume = format!(
+        "{{apiVersion: v1, kind: PersistentVolume, metadata: {{name: {}}}, spec: {{capacity: {{storage: 1Gi}}, accessModes: [ReadWriteOnce], storageClassName: elsewhere-ssd, \
+         claimRef: {{namespace: {}, name: data}}, csi: {{driver: diskplugin.csi.alibabacloud.com, volumeHandle: d-1}}, \
+         nodeAffinity: {{required: {{nodeSelectorTerms: [{{matchExpressions: [{{key: topology.diskplugin.csi.alibabacloud.com/zone, operator: In, values: [cn-hongkong-b]}}]}}]}}}}}}}}",
+        fresh_name(),
+        shop.name
+    );
+    let _volume = stage.makes(Manifest::from(volume));
+    shop.accepts(bare_claim("data").with("spec: {storageClassName: elsewhere-ssd}"));
+    shop.tells(&["PersistentVolumeClaim data", "cn-hongkong-b", "is in no data center"]);
+    eventually("the residency is not compliant", SOON, || {
+        let seen = stage.admin.get(&DATA_RESIDENCY, "", "elsewhere");
+        when(condition(&seen, "Compliant") == "False", || seen["status"].to_string())
+    });
+}
+
+/// N13, M25: a token is carried anywhere, so it does not live long.
+#[test]
+fn n13_tokens_do_not_outlive_a_day() {
+    let stage = shared();
+    let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
+    let ask = |by: &User, space: &Namespace, seconds: u64| {
+        let path = format!("{}/token", SERVICE_ACCOUNT.path(&space.name, "default"));
+        by.post(&path, &json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": seconds}}))
+    };
+    for space in [&shop, &free] {
+        eventually("there is an account", SOON, || {
+            when(space.find(&SERVICE_ACCOUNT, "default").is_some(), || "not yet".into())
+        });
+    }
+    ask(&stage.tenant, &free, 1_000_000).expected();
+    ask(&stage.tenant, &shop, 86_400).expected();
+    let said = ask(&stage.tenant, &shop, 86_401).refused("[domicile/token]");
+    assert!(said.contains("at most 86400 seconds"), "{said}");
+    let never_ends = Manifest::from(
+        "{apiVersion: v1, kind: Secret, type: kubernetes.io/service-account-token, metadata: {name: forever, annotations: {kubernetes.io/service-account.name: default}}}",
+    );
+    free.accepts(&never_ends);
+    shop.rejects(&never_ends, "[domicile/token]");
+    shop.accepts("{apiVersion: v1, kind: Secret, type: Opaque, metadata: {name: settings}}");
+    // Pods have tokens of their own, as long as they live.
+    shop.accepts(shop.pod("web").with("spec: {volumes: [{name: t, projected: {sources: [{serviceAccountToken: {path: token, audience: vault, expirationSeconds: 3600}}]}}]}"));
+}
+
+/// P15: a device of a node abroad is not reached; a pod that asks for one waits.
+#[test]
+fn p15_a_device_abroad_does_not_draw_a_pod_there() {
+    let stage = shared();
+    let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
+    let name = fresh_name();
+    let _class = stage.makes(Manifest::from(format!(
+        "{{apiVersion: resource.k8s.io/v1, kind: DeviceClass, metadata: {{name: {name}}}, spec: {{selectors: [{{cel: {{expression: 'device.driver == \"gpu.example.com\"'}}}}]}}}}"
+    )));
+    let _slice = stage.makes(Manifest::from(format!(
+        "{{apiVersion: resource.k8s.io/v1, kind: ResourceSlice, metadata: {{name: {name}}}, spec: {{driver: gpu.example.com, nodeName: frankfurt-a, pool: {{name: frankfurt-a, generation: 1, resourceSliceCount: 1}}, devices: [{{name: one}}, {{name: two}}]}}}}"
+    )));
+    for space in [&shop, &free] {
+        let claim = json!({"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim", "metadata": {"name": "gpu"},
+            "spec": {"devices": {"requests": [{"name": "gpu", "exactly": {"deviceClassName": name}}]}}});
+        stage
+            .admin
+            .post(&format!("/apis/resource.k8s.io/v1/namespaces/{}/resourceclaims", space.name), &claim)
+            .expected();
+        space.accepts(space.pod("trains").with("spec: {resourceClaims: [{name: gpu, resourceClaimName: gpu}], containers: [{name: main, image: i, resources: {claims: [{name: gpu}]}}]}"));
+    }
+    assert_eq!(free.runs("trains"), "frankfurt-a");
+    shop.fits_nowhere("trains");
+}
+
+/// P18: what is changed in a pod that runs stays where it runs, and gets no privilege.
+#[test]
+fn p18_resize_and_ephemeral_containers_open_nothing() {
+    let stage = shared();
+    let shop = stage.governed("mainland");
+    shop.accepts(
+        shop.pod("web").with(
+            "spec: {containers: [{name: main, image: i, resources: {requests: {cpu: 100m}, limits: {cpu: 100m}}}]}",
+        ),
+    );
+    let node = shop.runs("web");
+    let path = |part: &str| format!("{}/{part}", POD.path(&shop.name, "web"));
+    let change = |part: &str, spec: &str| stage.tenant.patch_at(&path(part), Patch::Merge, &parse(spec));
+    // Simulated nodes do not say that they can resize: whether or not it passes, nothing but amounts may change.
+    for spec in [
+        "spec: {containers: [{name: main, image: i, resources: {requests: {cpu: 200m}, limits: {cpu: 200m}}}]}",
+        "spec: {nodeName: frankfurt-a}",
+        "spec: {nodeSelector: null}",
+        "spec: {hostNetwork: true}",
+        "spec: {volumes: [{name: v, hostPath: {path: /}}]}",
+    ] {
+        for part in ["resize", "ephemeralcontainers"] {
+            let before = shop.get(&POD, "web")["spec"].clone();
+            let _ = change(part, spec);
+            let after = shop.get(&POD, "web")["spec"].clone();
+            for field in ["nodeName", "nodeSelector", "hostNetwork", "volumes"] {
+                assert_eq!(before[field], after[field], "{part} changed {field} by {spec}");
+            }
+        }
+    }
+    let privileged = "spec: {ephemeralContainers: [{name: debugger, image: i, securityContext: {privileged: true}}]}";
+    change("ephemeralcontainers", privileged).refused("violates PodSecurity");
+    assert_eq!(shop.get(&POD, "web")["spec"]["nodeName"], node.as_str());
+}
