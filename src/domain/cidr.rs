@@ -65,9 +65,14 @@ impl Cidr {
         }
         let mut blocks: Vec<Self> = left.into_iter().map(Self).collect();
         blocks.sort();
-        blocks.dedup();
-        let inside = |block: &Self| blocks.iter().any(|other| other != block && other.contains(block));
-        blocks.iter().filter(|block| !inside(block)).copied().collect()
+        // Blocks are nested or apart, and one that contains another is sorted before it: so the last one kept decides.
+        let mut kept: Vec<Self> = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            if kept.last().is_none_or(|last| !last.contains(&block)) {
+                kept.push(block);
+            }
+        }
+        kept
     }
 }
 

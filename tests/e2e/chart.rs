@@ -152,12 +152,9 @@ fn written(stage: &Turn) -> Vec<String> {
         .collect()
 }
 
-#[test]
-fn an_uninstall_by_the_book_leaves_nothing_and_an_install_after_it_starts_over() {
-    let stage = to_install_anew();
-    let shop = stage.governed("mainland");
-    shop.accepts(shop.pod("web"));
-    shop.runs("web");
+/// Takes every namespace out of the residency, as someone with the verb `release` does.
+#[track_caller]
+pub fn release_everything(stage: &Turn) {
     let platform = stage.platform_team();
     for space in stage.admin.list(&NAMESPACE, "") {
         if space["metadata"]["labels"]["domicile.dev/residency"] == "mainland" {
@@ -171,6 +168,16 @@ fn an_uninstall_by_the_book_leaves_nothing_and_an_install_after_it_starts_over()
             assert!(reply.ok() || reply.code == 404, "{reply:?}");
         }
     }
+}
+
+#[test]
+fn an_uninstall_by_the_book_leaves_nothing_and_an_install_after_it_starts_over() {
+    let stage = to_install_anew();
+    let shop = stage.governed("mainland");
+    shop.accepts(shop.pod("web"));
+    shop.runs("web");
+    release_everything(&stage);
+    let platform = stage.platform_team();
     platform.delete(&DATA_RESIDENCY, "", "mainland").expected();
     for center in stage.admin.list(&DATA_CENTER, "") {
         platform.delete(&DATA_CENTER, "", center["metadata"]["name"].as_str().unwrap()).expected();

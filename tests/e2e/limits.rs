@@ -138,6 +138,7 @@ fn largest(space: &Namespace, number: usize) -> Manifest {
 #[test]
 fn five_hundred_hostile_objects_leave_the_api_server_and_domicile_well() {
     let stage = alone();
+    let _quiet = AllSeats::take();
     let space = stage.governed("mainland");
     let (next, start) = (AtomicUsize::new(0), Instant::now());
     std::thread::scope(|threads| {

@@ -10,6 +10,7 @@ mod access;
 mod api;
 mod apply_100;
 mod bindings;
+mod calamities;
 mod change;
 mod chart;
 mod cluster_network;

@@ -63,8 +63,8 @@ static TURNS_OF_SHARED: RwLock<()> = RwLock::new(());
 /// The installation that tests share, a few at a time.
 #[track_caller]
 pub fn shared() -> Turn {
-    let seat = Seat::take();
     let lock = TURNS_OF_SHARED.read().unwrap_or_else(PoisonError::into_inner);
+    let seat = Seat::take();
     let installation = started(SHARED.get_or_init(|| Installation::start("shared", false)));
     Turn { installation, _turn: Lock::Shared(lock, seat) }
 }
@@ -186,6 +186,12 @@ impl Installation {
         self.operator.becomes(&self.cluster.kubeconfig, token.out.trim())?;
         self.operator.start()?;
         self.await_ready("mainland")
+    }
+
+    /// Writes the data centers anew.
+    #[track_caller]
+    pub fn applies_data_centers(&self) {
+        apply(&self.admin, DATA_CENTERS).expect("the data centers are written");
     }
 
     /// Runs Helm in the repository, on the release's namespace.

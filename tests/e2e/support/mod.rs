@@ -26,6 +26,7 @@ pub mod prelude {
         namespace::{Namespace, PIN, bare_pod, fresh_name},
         operator::OPERATOR,
         reply::{Reply, rule},
+        seats::AllSeats,
         user::{Patch, User},
         wait::{LATER, SOON, eventually, never, say, when},
         workloads::{bare_claim, mounting},

@@ -10,7 +10,13 @@ use std::{
 
 const SEATS: usize = 5;
 
-static TAKEN: Mutex<usize> = Mutex::new(0);
+/// How many places are taken, and whether somebody waits for all of them.
+struct Taken {
+    places: usize,
+    all_wanted: bool,
+}
+
+static TAKEN: Mutex<Taken> = Mutex::new(Taken { places: 0, all_wanted: false });
 static LEFT: Condvar = Condvar::new();
 
 thread_local! {
@@ -27,11 +33,32 @@ impl Seat {
         let own = OWN.get();
         OWN.set(own + 1);
         if own == 0 {
-            let full = |taken: &mut usize| *taken >= SEATS;
+            let full = |taken: &mut Taken| taken.places >= SEATS || taken.all_wanted;
             let mut taken = LEFT.wait_while(taken(), full).unwrap_or_else(PoisonError::into_inner);
-            *taken += 1;
+            taken.places += 1;
         }
         Self
+    }
+}
+
+/// Every place, given back when it is dropped: for what leaves no processor to others.
+pub struct AllSeats;
+
+impl AllSeats {
+    /// Waits until everybody has left; nobody comes meanwhile.
+    pub fn take() -> Self {
+        let wanted = |taken: &mut Taken| taken.all_wanted;
+        let mut taken = LEFT.wait_while(taken(), wanted).unwrap_or_else(PoisonError::into_inner);
+        taken.all_wanted = true;
+        drop(LEFT.wait_while(taken, |taken| taken.places > 0).unwrap_or_else(PoisonError::into_inner));
+        Self
+    }
+}
+
+impl Drop for AllSeats {
+    fn drop(&mut self) {
+        taken().all_wanted = false;
+        LEFT.notify_all();
     }
 }
 
@@ -39,12 +66,12 @@ impl Drop for Seat {
     fn drop(&mut self) {
         OWN.set(OWN.get() - 1);
         if OWN.get() == 0 {
-            *taken() -= 1;
-            LEFT.notify_one();
+            taken().places -= 1;
+            LEFT.notify_all();
         }
     }
 }
 
-fn taken() -> MutexGuard<'static, usize> {
+fn taken() -> MutexGuard<'static, Taken> {
     TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
