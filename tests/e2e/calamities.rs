@@ -15,6 +15,16 @@ fn stays_closed(shop: &Namespace) {
     assert_eq!(shop.labels()["domicile.dev/confined-for"], "mainland");
 }
 
+/// Applies a definition and waits until its kind is served.
+#[track_caller]
+fn comes_back(stage: &Turn, plural: &str) {
+    stage.admin.kubectl(&format!("apply -f crds/{plural}.yaml")).expected();
+    eventually(&format!("{plural} are served"), SOON, || {
+        let reply = stage.admin.get_at(&format!("/apis/domicile.dev/v1alpha1/{plural}"));
+        when(reply.ok(), || reply.message)
+    });
+}
+
 #[test]
 fn definitions_that_are_deleted_open_nothing_and_come_back() {
     let stage = to_install_anew();
@@ -39,7 +49,7 @@ fn definitions_that_are_deleted_open_nothing_and_come_back() {
     free.runs("web");
 
     // The definitions and the data centers come back, and the residency that was held works on.
-    stage.admin.kubectl("apply -f crds/datacenters.yaml").expected();
+    comes_back(&stage, "datacenters");
     stage.applies_data_centers();
     eventually("pods may start again", LATER, || {
         let because = shop.annotation("domicile.dev/refused-because");
@@ -52,8 +62,7 @@ fn definitions_that_are_deleted_open_nothing_and_come_back() {
     // Released, it goes with its kind; made again, it begins anew.
     release_everything(&stage);
     stage.admin.kubectl("wait --for=delete crd/dataresidencies.domicile.dev --timeout=120s").expected();
-    stage.admin.kubectl("apply -f crds/dataresidencies.yaml").expected(); // an upgrade by Helm leaves definitions alone
-    stage.admin.kubectl("wait --for=condition=Established crd/dataresidencies.domicile.dev --timeout=60s").expected();
+    comes_back(&stage, "dataresidencies"); // an upgrade by Helm leaves definitions alone
     stage.operator.kill();
     stage.install().unwrap();
     let again = stage.governed("mainland");
