@@ -94,7 +94,14 @@ impl FromStr for Cidr {
     type Err = NoCidr;
 
     fn from_str(text: &str) -> Result<Self, NoCidr> {
-        let net = IpNet::from_str(text).map_err(|_| NoCidr::Malformed(text.to_owned()))?;
+        let malformed = || NoCidr::Malformed(text.to_owned());
+        // A number that begins with 0 is octal to some and decimal to others; CEL and Go read neither.
+        let (address, length) = text.split_once('/').ok_or_else(malformed)?;
+        let is_plain = length == "0" || !length.starts_with('0');
+        if IpAddr::from_str(address).is_err() || !is_plain {
+            return Err(malformed());
+        }
+        let net = IpNet::from_str(text).map_err(|_| malformed())?;
         match net {
             IpNet::V6(six) if six.addr().to_ipv4_mapped().is_some() => Err(NoCidr::Mapped(text.to_owned())),
             _ => Ok(Self(net.trunc())),
@@ -144,7 +151,10 @@ mod tests {
     #[test]
     fn mapped_and_malformed_blocks_are_refused() {
         assert!(matches!("::ffff:10.0.0.0/104".parse::<Cidr>(), Err(NoCidr::Mapped(_))));
-        assert!(matches!("10.0.0.0".parse::<Cidr>(), Err(NoCidr::Malformed(_))));
+        for text in ["10.0.0.0", "010.0.0.0/8", "10.0.0.0/08", "10.0.0.0/33", "2001:db8::/032", "10.0.0.0/+8"] {
+            assert!(matches!(text.parse::<Cidr>(), Err(NoCidr::Malformed(_))), "{text}");
+        }
+        assert!("0.0.0.0/0".parse::<Cidr>().is_ok() && "::/0".parse::<Cidr>().is_ok());
     }
 
     proptest! {

@@ -123,8 +123,11 @@ fn loaded(stage: &Turn) -> Vec<String> {
 }
 
 fn policies_in_the_api(stage: &Turn) -> Vec<String> {
-    let kinds =
-        if stage.mutates() { POLICY_KINDS } else { "validatingadmissionpolicies,validatingadmissionpolicybindings" };
+    let kinds = if stage.has_mutating_policies() {
+        POLICY_KINDS
+    } else {
+        "validatingadmissionpolicies,validatingadmissionpolicybindings"
+    };
     stage.admin.kubectl(&format!("get {kinds} -o name")).expected().lines().map(str::to_owned).collect()
 }
 
@@ -132,8 +135,11 @@ fn policies_in_the_api(stage: &Turn) -> Vec<String> {
 fn delete_everything_of_ours(stage: &Turn) {
     stage.operator.rests();
     stage.helm(&["uninstall", "domicile", "--wait"]).unwrap();
-    let kinds =
-        if stage.mutates() { POLICY_KINDS } else { "validatingadmissionpolicies,validatingadmissionpolicybindings" };
+    let kinds = if stage.has_mutating_policies() {
+        POLICY_KINDS
+    } else {
+        "validatingadmissionpolicies,validatingadmissionpolicybindings"
+    };
     for kind in kinds.split(',') {
         stage.admin.kubectl(&format!("delete {kind} --all")).expected();
     }
@@ -186,7 +192,7 @@ fn every_refusal_stands(stage: &Turn, shop: &Namespace) {
 #[test]
 fn policies_of_the_api_servers_files_outlive_everything_that_a_cluster_admin_can_delete() {
     let stage = with_static_policies();
-    if !stage.mutates() {
+    if !stage.has_mutating_policies() {
         return older_api_servers_load_none(&stage);
     }
     stage.install_with("policies=Static").unwrap();
@@ -235,7 +241,7 @@ fn older_api_servers_load_none(stage: &Turn) {
 #[test]
 fn an_api_server_that_cannot_load_them_says_so_where_the_gate_is_known() {
     const GATE: &str = "ManifestBasedAdmissionControlConfig";
-    let of_137 = with_static_policies().mutates();
+    let of_137 = with_static_policies().has_mutating_policies();
     let start = |name: &str, flags: &[String]| {
         let arguments: Vec<String> = flags.iter().map(|flag| format!("--apiserver-arg={flag}")).collect();
         Cluster::start(name, "[]\n", &arguments).map(|_| ()).unwrap_err()
@@ -254,7 +260,7 @@ fn an_api_server_that_cannot_load_them_says_so_where_the_gate_is_known() {
 #[test]
 fn policies_of_the_chart_and_of_files_agree_and_either_may_go_first() {
     let stage = with_static_policies();
-    if !stage.mutates() {
+    if !stage.has_mutating_policies() {
         let said = stage.install_with("policies=Static").unwrap_err();
         assert!(said.contains("1.36") && policies_in_the_api(&stage).is_empty(), "{said}");
         return;
