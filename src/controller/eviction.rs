@@ -80,14 +80,38 @@ pub fn pick(world: &World, space: &Namespace, judged: &Judged, history: &History
     if let Some(next) = history.next.filter(|next| *next > now) {
         return Pick::Later(next);
     }
+    let crews = crews(world, space, &outside);
     let mut later = None;
     for (key, pod, owner) in &outside {
-        match history.until(world, space, pod, owner, &outside, now) {
+        let crew = crews.get(owner).copied().unwrap_or_default();
+        match history.until(space, pod, owner, crew, now) {
             Some(until) if until > now => later = Some(later.map_or(until, |known: Instant| known.min(until))),
             _ => return Pick::Move(Box::new(eviction(world, space, judged, key, pod))),
         }
     }
     later.map_or(Pick::Nothing, Pick::Later)
+}
+
+/// The pods of one controller.
+#[derive(Clone, Copy, Debug, Default)]
+struct Crew {
+    /// How many run or may yet run.
+    pods: usize,
+    /// Whether one of them ends, or has not started where it may stay.
+    unsettled: bool,
+}
+
+/// The pods of every controller, in one pass: a tenant can make both them and their owners many.
+fn crews<'a>(world: &'a World, space: &'a Namespace, outside: &Outside<'_>) -> BTreeMap<&'a Owner, Crew> {
+    let outside: BTreeSet<&str> = outside.iter().map(|(_, pod, _)| pod.uid.as_str()).collect();
+    let mut crews: BTreeMap<&Owner, Crew> = BTreeMap::new();
+    for (_, pod) in in_namespace(&world.snapshot.pods, &space.name).filter(|(_, pod)| pod.is_active()) {
+        let Some(owner) = &pod.owner else { continue };
+        let crew = crews.entry(owner).or_default();
+        crew.pods += 1;
+        crew.unsettled |= pod.terminating || !(pod.running || outside.contains(pod.uid.as_str()));
+    }
+    crews
 }
 
 type Outside<'a> = Vec<(&'a Key, &'a Pod, &'a Owner)>;
@@ -156,22 +180,11 @@ fn places(world: &World, space: &Namespace) -> Vec<Place> {
 
 impl History {
     /// Until when a pod is left; `None` where it may be moved.
-    fn until(
-        &self,
-        world: &World,
-        space: &Namespace,
-        pod: &Pod,
-        owner: &Owner,
-        outside: &Outside<'_>,
-        now: Instant,
-    ) -> Option<Instant> {
+    fn until(&self, space: &Namespace, pod: &Pod, owner: &Owner, crew: Crew, now: Instant) -> Option<Instant> {
         if let Some((until, _)) = self.left.get(&pod.uid).filter(|(until, _)| *until > now) {
             return Some(*until);
         }
-        let stands_outside = |one: &Pod| outside.iter().any(|(_, other, _)| other.uid == one.uid);
-        let own = || in_namespace(&world.snapshot.pods, &space.name).map(|(_, pod)| pod);
-        let mut siblings = own().filter(|one| one.owner.as_ref() == Some(owner) && one.is_active());
-        if siblings.any(|one| one.terminating || !(one.running || stands_outside(one))) {
+        if crew.unsettled {
             return Some(now + LEFT); // that it runs is a change, which makes this due at once
         }
         let record = self.owners.get(&(space.name.clone(), owner.clone()))?;
@@ -179,8 +192,12 @@ impl History {
             let wait = CHASE.saturating_mul(1 << record.chases.min(16)).min(LONGEST_CHASE);
             return Some(record.last + wait);
         }
-        let pods = own().filter(|one| one.owner.as_ref() == Some(owner) && one.is_active()).count();
-        (pods < record.pods).then(|| record.last + SUCCESSION)
+        (crew.pods < record.pods).then(|| record.last + SUCCESSION)
+    }
+
+    /// A pod is about to be moved: no other is for a moment.
+    pub fn begins(&mut self, now: Instant) {
+        self.next = Some(now + EVERY);
     }
 
     /// Takes in what came of moving a pod, and says what to tell.

@@ -263,6 +263,7 @@ impl Operator {
                 None
             }
             Pick::Move(eviction) => {
+                self.evictions.begins(Instant::now());
                 let client = self.client.clone();
                 let request = async move {
                     let moved = apply::evict(client, &eviction).await?;

@@ -122,7 +122,20 @@ impl From<core::Pod> for Pod {
 
 fn controller(owners: Option<Vec<OwnerReference>>) -> Option<Owner> {
     let owner = owners?.into_iter().find(|owner| owner.controller == Some(true))?;
-    Some(Owner { kind: owner.kind, name: owner.name })
+    Some(Owner { kind: plain(&owner.kind), name: plain(&owner.name) })
+}
+
+/// What the API server takes as any text, for people: without characters that change what a terminal shows, and not longer
+/// than a name can be.
+fn plain(text: &str) -> String {
+    const LONGEST: usize = 253;
+    let hides = |letter: char| {
+        letter.is_control()
+            || ('\u{200b}'..='\u{200f}').contains(&letter)
+            || ('\u{2028}'..='\u{202e}').contains(&letter)
+            || ('\u{2066}'..='\u{2069}').contains(&letter)
+    };
+    text.chars().take(LONGEST).map(|letter| if hides(letter) { '\u{fffd}' } else { letter }).collect()
 }
 
 /// A volume that reaches past every claim: the same list as the policy on pods' volumes admits, turned round.
@@ -145,8 +158,8 @@ impl From<core::PersistentVolumeClaim> for Claim {
         let beta = claim.metadata.annotations.and_then(|mut annotations| annotations.remove(BETA_CLASS));
         Self {
             uid: claim.metadata.uid.unwrap_or_default(),
-            class: beta.or(spec.storage_class_name),
-            volume: spec.volume_name.filter(|name| !name.is_empty()),
+            class: beta.or(spec.storage_class_name).as_deref().map(plain),
+            volume: spec.volume_name.as_deref().filter(|name| !name.is_empty()).map(plain),
             terminating: claim.metadata.deletion_timestamp.is_some(),
         }
     }
@@ -230,4 +243,22 @@ pub fn exposed_service(service: &core::Service) -> Option<Exposed> {
 #[must_use]
 pub fn exposed_ingress(ingress: &net::Ingress) -> Exposed {
     Exposed { uid: ingress.metadata.uid.clone().unwrap_or_default(), how: "Ingress".to_owned(), external_ips: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tenants_write_freely_changes_no_terminal() {
+        let claim = |name: &str| {
+            let claim = serde_json::json!({"metadata": {"annotations": {BETA_CLASS: "\u{1b}[2Kgp3"}}, "spec": {"volumeName": name}});
+            Claim::from(serde_json::from_value::<core::PersistentVolumeClaim>(claim).unwrap())
+        };
+        let forged = claim("pv\n  Compliant  Pod web\u{202e}");
+        assert_eq!(forged.volume.as_deref(), Some("pv\u{fffd}  Compliant  Pod web\u{fffd}"));
+        assert_eq!(forged.class.as_deref(), Some("\u{fffd}[2Kgp3"));
+        assert_eq!(claim(&"x".repeat(1000)).volume.unwrap().len(), 253);
+        assert_eq!(claim("pvc-11198a65").volume.as_deref(), Some("pvc-11198a65"));
+    }
 }

@@ -175,6 +175,24 @@ fn the_operators_account_writes_its_own_keys_and_objects_and_nothing_else() {
     free.accepts(bare_pod("web"));
     let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "web"}});
     refused(thief.post(&format!("{}/eviction", POD.path(&free.name, "web")), &eviction));
+    // What the cluster stands on, and what nobody governs, is not his.
+    for place in ["kube-system", "default", free.name.as_str()] {
+        let closed = Manifest::from(
+            "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: domicile-isolate, labels: {app.kubernetes.io/managed-by: domicile}}, spec: {podSelector: {}, policyTypes: [Ingress, Egress]}}",
+        );
+        refused(thief.apply(&closed.in_namespace(place)));
+        refused(thief.patch(&NAMESPACE, "", place, &label(json!({"domicile.dev/enforcement": "Enforce"}))));
+    }
+    free.label("pod-security.kubernetes.io/enforce", "restricted");
+    refused(thief.patch(&NAMESPACE, "", &free.name, &label(json!({"pod-security.kubernetes.io/enforce": null}))));
+    refused(thief.patch(
+        &NAMESPACE,
+        "",
+        &shop.name,
+        &label(json!({"pod-security.kubernetes.io/enforce": "privileged"})),
+    ));
+    let owner = json!([{"apiVersion": "v1", "kind": "Namespace", "name": "nope", "uid": "00000000-0000-4000-8000-000000000001"}]);
+    refused(thief.patch(&DATA_CENTER, "", "shanghai-1", &json!({"metadata": {"ownerReferences": owner}})));
     refused(thief.patch(&DATA_RESIDENCY, "", "mainland", &json!({"spec": {"enforcement": "Audit"}})));
     refused(thief.patch(&DATA_CENTER, "", "shanghai-1", &json!({"spec": {"networks": ["0.0.0.0/0"]}})));
 }

@@ -82,6 +82,8 @@ fn n3_a_pod_has_no_further_network() {
         let name = format!("later-{}", key.len());
         shop.accepts(shop.pod(&name).with("spec: {schedulingGates: [{name: example.com/wait}]}"));
         stage.tenant.patch(&POD, &shop.name, &name, &note).refused("[domicile/further-network]");
+        let status = format!("{}/status", POD.path(&shop.name, &name));
+        stage.tenant.patch_at(&status, Patch::Merge, &note).refused("[domicile/further-network]");
         stage.tenant.patch(&POD, &shop.name, &name, &json!({"metadata": {"labels": {"seen": "true"}}})).expected();
     }
 }
