@@ -261,3 +261,34 @@ fn the_document_of_routes_is_that_of_the_catalogue() {
     let same = written == domicile::report::coverage::markdown();
     assert!(same, "run `cargo run -- coverage --output markdown > docs/coverage.md`");
 }
+
+/// Lines of a text file that are said with `word` at their beginning, without it.
+fn said(file: &str, word: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join(file)).unwrap();
+    text.lines().filter_map(|line| line.strip_prefix(word)).map(|rest| rest.trim().to_owned()).collect()
+}
+
+#[test]
+fn the_image_is_built_from_everything_that_is_compiled_in() {
+    let copied: Vec<String> = said("Dockerfile", "COPY ")
+        .iter()
+        .flat_map(|line| line.split_whitespace().rev().skip(1).map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    let sent = said(".dockerignore", "!");
+    let mut seen = 0;
+    for path in files(&root().join("src"), "rs") {
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for part in code.split("include_str!(").skip(1) {
+            let file = part.split('"').nth(1).unwrap().trim_start_matches("../").trim_end_matches('/');
+            if file.starts_with("charts/") {
+                seen += 1;
+                for (list, name) in [(&copied, "Dockerfile"), (&sent, ".dockerignore")] {
+                    let there = list.iter().any(|folder| Path::new(file).starts_with(folder));
+                    assert!(there, "{} is built with {file}, which {name} leaves out", path.display());
+                }
+            }
+        }
+    }
+    assert!(seen >= 2, "the chart's policies and values are compiled in");
+}
