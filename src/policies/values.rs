@@ -167,7 +167,7 @@ impl Values {
     pub fn read(texts: &[String]) -> Result<Self, Error> {
         let mut all = parse(DEFAULTS)?;
         for text in texts {
-            merge(&mut all, parse(text)?);
+            json_patch::merge(&mut all, &parse(text)?); // Helm's way: maps are merged, null takes a default away
         }
         serde_json::from_value(all).map_err(|error| Error::Values(error.to_string()))
     }
@@ -233,22 +233,6 @@ fn cel_list<'a>(items: impl Iterator<Item = &'a str>) -> String {
 fn parse(text: &str) -> Result<Value, Error> {
     let value: Value = serde_saphyr::from_str(text).map_err(|error| Error::Yaml(error.to_string()))?;
     Ok(if value.is_null() { Value::Object(serde_json::Map::new()) } else { value })
-}
-
-/// Helm's way: maps are merged, `null` takes a default away, all else replaces.
-fn merge(into: &mut Value, from: Value) {
-    match (into, from) {
-        (Value::Object(into), Value::Object(from)) => {
-            for (key, value) in from {
-                if value.is_null() {
-                    into.remove(&key);
-                } else {
-                    merge(into.entry(key).or_insert(Value::Null), value);
-                }
-            }
-        }
-        (into, from) => *into = from,
-    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ pub struct Manifest(pub Value);
 impl Manifest {
     /// The same with `yaml` merged in: maps are merged, `null` removes, all else replaces.
     pub fn with(mut self, yaml: &str) -> Self {
-        merge(&mut self.0, parse(yaml));
+        json_patch::merge(&mut self.0, &parse(yaml));
         self
     }
 
@@ -82,19 +82,4 @@ pub fn documents(yaml: &str) -> Vec<Manifest> {
         .filter(|text| text.lines().any(|line| !line.trim().is_empty() && !line.starts_with('#')))
         .map(Manifest::from)
         .collect()
-}
-
-fn merge(into: &mut Value, from: Value) {
-    match (into, from) {
-        (Value::Object(into), Value::Object(from)) => {
-            for (key, value) in from {
-                if value.is_null() {
-                    into.remove(&key);
-                } else {
-                    merge(into.entry(key).or_insert(Value::Null), value);
-                }
-            }
-        }
-        (into, from) => *into = from,
-    }
 }
