@@ -8,15 +8,14 @@ use serde_json::{Value, json};
 
 use super::{
     Error,
-    write::{gone, limited, merge, own},
+    write::{gone, limited, merge, own, taking_over},
 };
 use crate::{
     domain::keys,
     observe::{ClusterPolicy, cluster_policy::resource},
 };
 
-/// Writes a whole ClusterNetworkPolicy for the namespaces that are confined for `value`. What others had put into it
-/// outlives an apply, so it is replaced then.
+/// Writes a whole ClusterNetworkPolicy for the namespaces that are confined for `value`, and takes over one of others.
 ///
 /// # Errors
 /// Why it was not done, or that what stands is still not what was written.
@@ -41,12 +40,7 @@ pub async fn apply_cluster_policy(
     if standing.stands_as(spec) {
         return Ok(standing);
     }
-    let replaced = json!([
-        {"op": "replace", "path": "/spec", "value": spec},
-        {"op": "add", "path": "/metadata/finalizers", "value": []},
-        {"op": "add", "path": "/metadata/ownerReferences", "value": []},
-    ]);
-    let patch: json_patch::Patch = serde_json::from_value(replaced).unwrap_or_default();
+    let patch = taking_over(spec.clone());
     let standing = limited(written.patch(name, &merge(), &Patch::<()>::Json(patch))).await.map(ClusterPolicy::from)?;
     if standing.stands_as(spec) {
         return Ok(standing);

@@ -2,6 +2,7 @@
 
 use std::{fmt::Debug, future::Future, time::Duration};
 
+use json_patch::{AddOperation, PatchOperation, ReplaceOperation, jsonptr::PointerBuf};
 use k8s_openapi::{
     ClusterResourceScope,
     api::{
@@ -16,7 +17,7 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     compile::{Changes, namespace::NamespacePatch},
@@ -88,8 +89,7 @@ pub async fn delete_class(client: Client, name: &str) -> Result<(), Error> {
     gone(limited(Api::<StorageClass>::all(client).delete(name, &DeleteParams::default())).await.map(drop))
 }
 
-/// Writes a whole network policy of Domicile's. One that somebody else had made under its name is taken over: fields that
-/// are his outlive an apply, so they are replaced; finalizers and owners, by which he could hold or end it, go.
+/// Writes a whole network policy of Domicile's. One that somebody else had made under its name is taken over.
 ///
 /// # Errors
 /// Why it was not done, or that what stands is still not what was written.
@@ -101,15 +101,22 @@ pub async fn apply_policy(client: Client, key: &Key, spec: NetworkPolicySpec) ->
             return Ok(standing);
         }
         // A policy that is being deleted is gone with its last finalizer, and made again in the next round.
-        let replaced = json!([
-            {"op": "replace", "path": "/spec", "value": spec},
-            {"op": "add", "path": "/metadata/finalizers", "value": []},
-            {"op": "add", "path": "/metadata/ownerReferences", "value": []},
-        ]);
-        let patch: json_patch::Patch = serde_json::from_value(replaced).unwrap_or_default();
+        let patch = taking_over(json!(spec));
         gone(limited(written.patch(&key.name, &merge(), &Patch::<()>::Json(patch))).await.map(drop))?;
     }
     Err(Error::Refused(format!("NetworkPolicy {} does not become what it is to be; somebody else writes it", key.name)))
+}
+
+/// Makes an object Domicile's alone: fields of others outlive an apply, so the whole spec is replaced; finalizers and owners,
+/// by which they could hold or end it, go.
+pub(super) fn taking_over(spec: Value) -> json_patch::Patch {
+    let emptied =
+        |path: [&str; 2]| PatchOperation::Add(AddOperation { path: PointerBuf::from_tokens(path), value: json!([]) });
+    json_patch::Patch(vec![
+        PatchOperation::Replace(ReplaceOperation { path: PointerBuf::from_tokens(["spec"]), value: spec }),
+        emptied(["metadata", "finalizers"]),
+        emptied(["metadata", "ownerReferences"]),
+    ])
 }
 
 async fn apply_once(client: Client, key: &Key, spec: NetworkPolicySpec) -> Result<Policy, Error> {
