@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Scene;
 use crate::{
-    domain::{
-        Confinement, Exposure, Finding, Ingress, Jurisdiction, Mode, Mutation, Named, Permitting, Residencies,
-        TenantPolicies,
-    },
+    domain::{Confinement, Finding, Jurisdiction, Mutation, Named, Residencies},
     observe::{Claim, Class, ClusterPolicy, Exposed, Key, Namespace, Owner, Pod, Policy, Volume},
     resolve::{Confined, Location, NodeConflict, Residency, WantedClass},
 };
@@ -35,20 +32,12 @@ pub(super) struct Stage {
 /// What holds in `shop`.
 pub(super) fn confinement() -> Confinement {
     Confinement {
-        confined_for: Some("mainland".into()),
-        mode: Mode::Enforce,
-        refused_because: None,
         storage_classes: vec!["mainland-ssd".into()],
         default_storage_class: Some("mainland-ssd".into()),
         networks: vec!["10.20.0.0/16".parse().unwrap(), "10.21.0.0/16".parse().unwrap()],
         peers: vec!["mainland".into(), "mainland_battery".into()],
-        ingress: Ingress::Restricted,
-        tenant_policies: TenantPolicies::Narrow,
-        permitting: Permitting::All,
-        exposure: Exposure::Deny,
         mutation: Mutation::AdmissionPolicy,
-        held_pods: vec![],
-        peer: true,
+        ..Confinement::bare()
     }
 }
 

@@ -221,7 +221,7 @@ pub fn protocol(range: &PortRange) -> Protocol {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Cidr, Confinement, Exposure, Mutation, Permitting, TenantPolicies};
+    use crate::domain::{Cidr, Confinement};
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -229,19 +229,9 @@ mod tests {
         Confined {
             confinement: Confinement {
                 confined_for: Some(value.into()),
-                mode: Mode::Enforce,
-                refused_because: None,
-                storage_classes: vec![],
-                default_storage_class: None,
                 networks: networks.iter().map(|text| text.parse().unwrap()).collect(),
                 peers: vec![value.into()],
-                ingress: Ingress::Restricted,
-                tenant_policies: TenantPolicies::Narrow,
-                permitting: Permitting::All,
-                exposure: Exposure::Deny,
-                mutation: Mutation::Nothing,
-                held_pods: vec![],
-                peer: true,
+                ..Confinement::bare()
             },
             egress: vec![],
             ingress: vec![],

@@ -106,24 +106,16 @@ fn pod_security(namespace: &Namespace, mode: Option<Mode>) -> Changes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Exposure, Ingress, Mutation, Permitting, TenantPolicies};
+    use crate::domain::Mutation;
 
     fn confinement() -> Confinement {
         Confinement {
-            confined_for: Some("mainland".into()),
-            mode: Mode::Enforce,
-            refused_because: None,
             storage_classes: vec!["mainland-ssd".into()],
             default_storage_class: Some("mainland-ssd".into()),
             networks: vec!["10.20.0.0/16".parse().unwrap()],
             peers: vec!["mainland".into()],
-            ingress: Ingress::Restricted,
-            tenant_policies: TenantPolicies::Narrow,
-            permitting: Permitting::All,
-            exposure: Exposure::Deny,
             mutation: Mutation::AdmissionPolicy,
-            held_pods: vec![],
-            peer: true,
+            ..Confinement::bare()
         }
     }
 

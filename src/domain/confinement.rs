@@ -163,12 +163,10 @@ words! {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_value_is_ever_empty() {
-        let bare = Confinement {
+impl Confinement {
+    /// For `mainland` in Enforce, with nothing permitted.
+    pub(crate) fn bare() -> Self {
+        Self {
             confined_for: Some("mainland".into()),
             mode: Mode::Enforce,
             refused_because: None,
@@ -182,8 +180,18 @@ mod tests {
             exposure: Exposure::Deny,
             mutation: Mutation::Nothing,
             held_pods: vec![],
-            peer: false,
-        };
+            peer: true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_value_is_ever_empty() {
+        let bare = Confinement { peer: false, ..Confinement::bare() };
         for (key, value) in bare.annotations() {
             assert!(!value.is_empty(), "{key}");
         }

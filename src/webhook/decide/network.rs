@@ -154,7 +154,7 @@ mod tests {
     use super::*;
     use crate::{
         audit::network::{self, opens_more},
-        domain::{Confinement, Exposure, Mutation, Permitting},
+        domain::{Confinement, Mutation},
         webhook::decide::fixture::{mended, space, untouched, with_spec},
     };
     use proptest::prelude::*;
@@ -163,20 +163,10 @@ mod tests {
 
     fn confinement() -> Confinement {
         Confinement {
-            confined_for: Some("mainland".into()),
-            mode: Mode::Enforce,
-            refused_because: None,
-            storage_classes: vec![],
-            default_storage_class: None,
             networks: ["10.20.0.0/16", "10.21.0.0/16", "fd00:20::/32"].map(|text| text.parse().unwrap()).into(),
             peers: vec!["mainland".into(), "mainland_battery".into()],
-            ingress: Ingress::Restricted,
-            tenant_policies: TenantPolicies::Narrow,
-            permitting: Permitting::All,
-            exposure: Exposure::Deny,
             mutation: Mutation::Webhook,
-            held_pods: vec![],
-            peer: true,
+            ..Confinement::bare()
         }
     }
 
