@@ -2,7 +2,7 @@
 
 use crate::{
     change::intruder,
-    network::{INTERNET, SHANGHAI, is_stopped, passes, policy, web, with_pod},
+    network::{DnsPod, INTERNET, SHANGHAI, is_stopped, passes, policy, web, with_pod},
     support::prelude::*,
 };
 
@@ -115,18 +115,11 @@ fn names_are_resolved_behind_it() {
     let _served = serve(&stage);
     let shop = with_pod(&stage, "mainland");
     stands(&stage, "domicile-mainland");
-    let name = fresh_name();
-    let dns = bare_pod(&name).with("metadata: {namespace: kube-system, labels: {k8s-app: kube-dns}}");
-    stage.admin.create(&dns).expected();
-    eventually("the DNS pod has an address", SOON, || {
-        let pod = stage.admin.get(&POD, "kube-system", &name);
-        when(pod["status"]["podIP"].is_string(), || pod["status"].to_string())
-    });
-    let there = format!("kube-system/{name}");
+    let dns = DnsPod::new(&stage);
+    let there = dns.place();
     passes(&stage, &web(&shop), &there, 53);
     is_stopped(&stage, &web(&shop), &there, 8080);
     passes(&stage, &there, INTERNET, 53); // kube-system is never governed
-    stage.admin.delete_now(&POD, "kube-system", &name).expected();
 }
 
 #[test]

@@ -61,18 +61,43 @@ fn governed_pods_reach_what_is_permitted_and_nothing_else() {
     is_stopped(&stage, INTERNET, &web, 8080);
 }
 
+/// A pod of the cluster's DNS, until it is dropped.
+pub struct DnsPod<'a> {
+    stage: &'a Turn,
+    name: String,
+}
+
+impl<'a> DnsPod<'a> {
+    #[track_caller]
+    pub fn new(stage: &'a Turn) -> Self {
+        let name = fresh_name();
+        let pod = bare_pod(&name).with("metadata: {namespace: kube-system, labels: {k8s-app: kube-dns}}");
+        stage.admin.create(&pod).expected();
+        eventually("the DNS pod has an address", SOON, || {
+            let pod = stage.admin.get(&POD, "kube-system", &name);
+            when(pod["status"]["podIP"].is_string(), || pod["status"].to_string())
+        });
+        Self { stage, name }
+    }
+
+    /// As `packet` names it.
+    pub fn place(&self) -> String {
+        format!("kube-system/{}", self.name)
+    }
+}
+
+impl Drop for DnsPod<'_> {
+    fn drop(&mut self) {
+        let _ = self.stage.admin.delete_now(&POD, "kube-system", &self.name);
+    }
+}
+
 #[test]
 fn names_are_resolved_by_the_clusters_dns_only() {
     let stage = shared();
     let shop = with_pod(&stage, "mainland");
-    let name = fresh_name();
-    let dns = bare_pod(&name).with("metadata: {namespace: kube-system, labels: {k8s-app: kube-dns}}");
-    stage.admin.create(&dns).expected();
-    eventually("the DNS pod has an address", SOON, || {
-        let pod = stage.admin.get(&POD, "kube-system", &name);
-        when(pod["status"]["podIP"].is_string(), || pod["status"].to_string())
-    });
-    let there = format!("kube-system/{name}");
+    let dns = DnsPod::new(&stage);
+    let there = dns.place();
     passes(&stage, &web(&shop), &there, 53);
     is_stopped(&stage, &web(&shop), &there, 8080);
     // A pod that a tenant labels as DNS is none.
@@ -80,7 +105,6 @@ fn names_are_resolved_by_the_clusters_dns_only() {
     free.accepts(bare_pod("web").with("metadata: {labels: {k8s-app: kube-dns}}"));
     free.runs("web");
     is_stopped(&stage, &web(&shop), &web(&free), 53);
-    stage.admin.delete_now(&POD, "kube-system", &name).expected();
 }
 
 #[test]
