@@ -242,3 +242,23 @@ fn data_that_lies_outside_or_nobody_knows_where_is_said() {
     assert_eq!(claims["lost"], Data::Outside);
     assert_eq!(claims["new"], Data::Outside, "it names no class, which is a finding");
 }
+
+#[test]
+fn a_crew_of_thousands_is_looked_at_once() {
+    // Work that grows with the square of them would take this test minutes, and the operator with it.
+    let mut stage = Stage::new();
+    for number in 0..5000 {
+        stage.pod(&format!("a-{number}"), "de", |pod| {
+            pod.node = None;
+            pod.running = false;
+        });
+    }
+    stage.pod("zzz", "cn", |pod| {
+        pod.node = None;
+        pod.running = false;
+        pod.pins = [("mainland".to_owned(), "true".to_owned())].into();
+    });
+    stage.leaves(); // the last one has not started where it may stay
+    stage.pod("zzz", "cn", |_| {});
+    assert!(matches!(stage.pick(), Pick::Move(_)));
+}
