@@ -101,7 +101,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Error> {
 }
 
 async fn facts(arguments: &Arguments) -> Result<Facts, CoverageError> {
-    let _ = rustls::crypto::ring::default_provider().install_default(); // an error says that it is installed already
+    crate::controller::install_crypto();
     let mut config = match &arguments.context {
         Some(name) => {
             let options = KubeConfigOptions { context: Some(name.clone()), ..KubeConfigOptions::default() };

@@ -120,6 +120,7 @@ async fn serve_webhook(client: &Client, options: &Options, namespaces: Namespace
     webhook::serve(listener, certificates, namespaces).await.map_err(failed)
 }
 
-fn install_crypto() {
+/// Chooses what TLS is made of. Every client asks for that first; once is enough.
+pub fn install_crypto() {
     let _ = rustls::crypto::ring::default_provider().install_default(); // an error says that it is installed already
 }
