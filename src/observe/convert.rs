@@ -11,15 +11,12 @@ use super::{
     Resources,
     model::{Claim, Class, Exposed, Map, Namespace, Node, Owner, Phase, Pod, Policy, Volume},
 };
-use crate::domain::{Cidr, keys};
+use crate::domain::{Cidr, FurtherNetworks, keys};
 
 const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 /// Drivers whose inline volumes hold secrets and certificates in the node's memory.
 const IN_MEMORY_DRIVERS: [&str; 4] =
     ["secrets-store.csi.k8s.io", "csi.cert-manager.io", "spiffe.csi.cert-manager.io", "csi.spiffe.io"];
-
-/// Annotations that give a pod further networks (Multus, the NetworkAttachmentDefinition standard): those of pods.yaml.
-const FURTHER_NETWORKS: [&str; 2] = ["k8s.v1.cni.cncf.io/networks", "v1.multus-cni.io/default-network"];
 
 impl From<core::Node> for Node {
     fn from(node: core::Node) -> Self {
@@ -87,6 +84,13 @@ fn own_labels(entries: &[ManagedFieldsEntry]) -> Vec<String> {
 
 impl From<core::Pod> for Pod {
     fn from(pod: core::Pod) -> Self {
+        Self::read(pod, FurtherNetworks::known())
+    }
+}
+
+impl Pod {
+    /// The same, where these annotations give a pod further networks.
+    pub(super) fn read(pod: core::Pod, further_networks: &FurtherNetworks) -> Self {
         let spec = pod.spec.unwrap_or_default();
         let asked = Resources::asked(&spec);
         let status = pod.status.unwrap_or_default();
@@ -109,10 +113,7 @@ impl From<core::Pod> for Pod {
             asked,
             terminating: pod.metadata.deletion_timestamp.is_some(),
             host_network,
-            further_network: FURTHER_NETWORKS
-                .into_iter()
-                .find(|key| pod.metadata.annotations.as_ref().is_some_and(|notes| notes.contains_key(*key)))
-                .map(str::to_owned),
+            further_network: further_networks.find(&pod.metadata.annotations.unwrap_or_default()).map(str::to_owned),
             inline_volumes: spec.volumes.unwrap_or_default().iter().filter_map(inline).collect(),
             addresses: if host_network { Vec::new() } else { ips.iter().filter_map(|ip| ip.ip.parse().ok()).collect() },
             owner: controller(pod.metadata.owner_references),

@@ -3,7 +3,7 @@
 //! A list that is still arriving replaces nothing: objects disappear only by a delete event or by a whole new list, so
 //! that a broken connection never looks like an empty cluster.
 
-use std::{collections::BTreeMap, fmt::Debug, pin::pin, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, future::Future, pin::pin, time::Duration};
 
 use futures::StreamExt as _;
 use k8s_openapi::api::{core::v1 as core, networking::v1 as net, storage::v1 as storage};
@@ -18,7 +18,10 @@ use super::{
     ClusterPolicy, cluster_policy, convert,
     model::{Claim, Class, Exposed, Key, Namespace, Node, Pod, Policy, Volume},
 };
-use crate::api::{DataCenter, DataResidency};
+use crate::{
+    api::{DataCenter, DataResidency},
+    domain::FurtherNetworks,
+};
 
 /// What happened to objects of one kind.
 #[derive(Clone, Debug)]
@@ -65,13 +68,22 @@ pub enum Change {
 /// How many kinds are always watched, so that nothing is decided before each was read.
 pub const KINDS: usize = 11;
 
-/// Starts every watch; each ends when the receiver is dropped.
+/// Starts every watch; each ends when the receiver is dropped. Pods are read when it is known which annotations give one a
+/// further network.
 #[must_use]
-pub fn start(client: &Client) -> mpsc::Receiver<Change> {
+pub fn start(
+    client: &Client,
+    further_networks: impl Future<Output = FurtherNetworks> + Send + 'static,
+) -> mpsc::Receiver<Change> {
     let (sink, changes) = mpsc::channel(4096);
+    let (client_of_pods, sink_of_pods) = (client.clone(), sink.clone());
+    tokio::spawn(async move {
+        let further = further_networks.await;
+        let project = move |pod: core::Pod| (key(&pod), Some(Pod::read(pod, &further)));
+        follow(&client_of_pods, &sink_of_pods, project, Change::Pod);
+    });
     follow(client, &sink, |node: core::Node| (node.name_any(), Some(Node::from(node))), Change::Node);
     follow(client, &sink, |space: core::Namespace| (space.name_any(), Some(Namespace::from(space))), Change::Namespace);
-    follow(client, &sink, |pod: core::Pod| (key(&pod), Some(Pod::from(pod))), Change::Pod);
     follow(client, &sink, |claim: core::PersistentVolumeClaim| (key(&claim), Some(Claim::from(claim))), Change::Claim);
     follow(
         client,
@@ -107,7 +119,7 @@ fn key<K: Resource>(object: &K) -> Key {
 fn follow<K, I, T>(
     client: &Client,
     sink: &mpsc::Sender<Change>,
-    project: fn(K) -> (I, Option<T>),
+    project: impl Fn(K) -> (I, Option<T>) + Send + 'static,
     wrap: fn(Delta<I, T>) -> Change,
 ) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
@@ -123,7 +135,7 @@ fn follow<K, I, T>(
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {
-                    let Some(delta) = delta(event, &mut arriving, project) else { continue };
+                    let Some(delta) = delta(event, &mut arriving, &project) else { continue };
                     if sink.send(wrap(delta)).await.is_err() {
                         return;
                     }
@@ -138,7 +150,7 @@ fn follow<K, I, T>(
 pub(super) fn delta<K, I: Ord, T>(
     event: watcher::Event<K>,
     arriving: &mut BTreeMap<I, T>,
-    project: fn(K) -> (I, Option<T>),
+    project: &impl Fn(K) -> (I, Option<T>),
 ) -> Option<Delta<I, T>> {
     match event {
         watcher::Event::Init => {

@@ -1,6 +1,8 @@
 //! Routes of the list of escape routes (P placement, S storage, N network) that no other module takes: each is open in a
 //! namespace that is not governed, and closed in one that is.
 
+use domicile::domain::FurtherNetworks;
+
 use crate::support::prelude::*;
 
 const RBAC: &str = "apiGroup: rbac.authorization.k8s.io";
@@ -67,25 +69,48 @@ fn n2_n10_kinds_of_add_ons_open_nothing() {
     }
 }
 
-/// N3: a second interface (Multus) is a network that no network policy reaches.
+/// N3: a second interface, another network, a public address, a tunnel: what network policies do not reach.
 #[test]
 fn n3_a_pod_has_no_further_network() {
     let stage = shared();
     let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
-    for key in ["k8s.v1.cni.cncf.io/networks", "v1.multus-cni.io/default-network"] {
+    for (number, key) in FurtherNetworks::known().iter().enumerate() {
         let note = json!({"metadata": {"annotations": {key: "default/abroad"}}});
-        let pod = shop.pod("web").with(&note.to_string());
-        free.accepts(bare_pod(&format!("web-{}", key.len())).with(&note.to_string()));
-        let said = shop.rejects(&pod, "[domicile/further-network]");
+        free.would_ask(bare_pod("web").with(&note.to_string())).expected();
+        let said = shop.would_ask(shop.pod("web").with(&note.to_string())).refused("[domicile/further-network]");
         assert!(said.contains(key) && said.contains("Remove it"), "{said}");
+        if number % 10 > 0 {
+            continue;
+        }
         // Nor between its creation and its start.
-        let name = format!("later-{}", key.len());
+        let name = format!("later-{number}");
         shop.accepts(shop.pod(&name).with("spec: {schedulingGates: [{name: example.com/wait}]}"));
         stage.tenant.patch(&POD, &shop.name, &name, &note).refused("[domicile/further-network]");
         let status = format!("{}/status", POD.path(&shop.name, &name));
         stage.tenant.patch_at(&status, Patch::Merge, &note).refused("[domicile/further-network]");
         stage.tenant.patch(&POD, &shop.name, &name, &json!({"metadata": {"labels": {"seen": "true"}}})).expected();
     }
+}
+
+/// Whatever else its annotations say, and however many there are.
+#[test]
+fn n3_a_pod_of_thousands_of_annotations_is_judged() {
+    let stage = shared();
+    let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
+    let mut pod = shop.pod("web");
+    let notes: serde_json::Map<String, Value> =
+        (0..6000).map(|number| (format!("example.com/note-{number}"), json!("a word of twenty"))).collect();
+    pod.0["metadata"]["annotations"] = json!(notes);
+    let took = |space: &Namespace| {
+        let begun = std::time::Instant::now();
+        space.would_ask(pod.clone()).expected();
+        begun.elapsed()
+    };
+    say(&format!("a pod of 6,000 annotations took {:?} governed and {:?} elsewhere", took(&shop), took(&free)));
+    let mut further = pod.clone();
+    further.0["metadata"]["annotations"]["yangtse.io/pod-with-eip"] = json!("true");
+    free.would_ask(further.clone()).expected();
+    shop.would_ask(further).refused("[domicile/further-network]");
 }
 
 /// A pod that has one from before may be changed and ended, and is told.
@@ -100,7 +125,7 @@ fn n3_a_further_network_from_before_is_told() {
     );
     space.runs("web");
     space.joins("networked");
-    space.tells(&["Pod web", "network that network policies do not reach"]);
+    space.tells(&["Pod web", "a network or an address that network policies do not reach"]);
     space.patch(&POD, "web", "metadata: {labels: {seen: 'true'}}").expected();
     space.delete(&POD, "web").expected();
     space.loses(&POD, "web");
