@@ -33,7 +33,7 @@ fn judge(key: &Key, kind: &'static str, exposed: &Exposed, exposure: Exposure) -
             "a Service of type ExternalName leads out of the cluster".to_owned(),
             "name the host in the workload, where spec.network.egress.allow of the DataResidency decides",
         )),
-        "externalIPs" => {}
+        "externalIPs" | "ClusterIP" => {}
         "Ingress" if exposure == Exposure::Deny => findings.push(finding(
             "domicile/route",
             format!("{how} opens governed pods to the outside, and exposure is {exposure}"),
@@ -45,6 +45,13 @@ fn judge(key: &Key, kind: &'static str, exposed: &Exposed, exposure: Exposure) -
             "make it a ClusterIP, or ask for spec.network.exposure: Allow of the DataResidency",
         )),
         _ => {}
+    }
+    if let Some(label) = exposed.mirrored.filter(|_| exposure == Exposure::Deny) {
+        findings.push(finding(
+            "domicile/route",
+            format!("the label {label} has other clusters mirror this Service, and exposure is {exposure}"),
+            "remove the label, or ask for spec.network.exposure: Allow of the DataResidency",
+        ));
     }
     if exposed.external_ips || how == "externalIPs" {
         findings.push(finding(
@@ -76,6 +83,16 @@ mod tests {
         }
         assert_eq!(rules("Ingress", false, Exposure::Deny), ["domicile/route"]);
         assert!(rules("Ingress", false, Exposure::Allow).is_empty());
+    }
+
+    #[test]
+    fn a_service_that_other_clusters_mirror_is_a_finding_unless_exposure_is_allowed() {
+        let service = serde_json::json!({"metadata": {"name": "web", "labels": {"mirror.linkerd.io/exported": "true"}}, "spec": {}});
+        let exposed = crate::observe::convert::exposed_service(&serde_json::from_value(service).unwrap()).unwrap();
+        let found = |exposure| judge(&Key::new("shop", "web"), "Service", &exposed, exposure);
+        assert_eq!(found(Exposure::Deny)[0].rule, "domicile/route");
+        assert_eq!(found(Exposure::Deny).len(), 1);
+        assert!(found(Exposure::Allow).is_empty());
     }
 
     #[test]

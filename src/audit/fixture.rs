@@ -20,7 +20,7 @@ pub(super) struct Stage {
     pub residencies: Vec<Residency>,
     pub confined: Confined,
     pods: BTreeMap<Key, Pod>,
-    claims: BTreeMap<Key, Claim>,
+    pub claims: BTreeMap<Key, Claim>,
     pub policies: BTreeMap<Key, Policy>,
     pub cluster_policies: BTreeMap<String, ClusterPolicy>,
     exposed: Vec<(Key, &'static str, Exposed)>,

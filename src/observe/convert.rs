@@ -14,12 +14,23 @@ use super::{
 use crate::domain::{Cidr, keys};
 
 const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+/// Annotations by which drivers place or fill a volume past its class (vSphere, Trident): those of storage.yaml.
+const PLACING: [&str; 5] = [
+    "csi.vsphere.volume-requested-topology",
+    "trident.netapp.io/importOriginalName",
+    "trident.netapp.io/importBackendUUID",
+    "trident.netapp.io/cloneFromNamespace",
+    "trident.netapp.io/shareFromPVC",
+];
 /// Drivers whose inline volumes hold secrets and certificates in the node's memory.
 const IN_MEMORY_DRIVERS: [&str; 4] =
     ["secrets-store.csi.k8s.io", "csi.cert-manager.io", "spiffe.csi.cert-manager.io", "csi.spiffe.io"];
 
 /// Annotations that give a pod further networks (Multus, the NetworkAttachmentDefinition standard): those of pods.yaml.
 const FURTHER_NETWORKS: [&str; 2] = ["k8s.v1.cni.cncf.io/networks", "v1.multus-cni.io/default-network"];
+
+/// Labels by which other clusters mirror a Service (Linkerd): those of exposure.yaml.
+const MIRRORED: [&str; 2] = ["mirror.linkerd.io/exported", "mirror.linkerd.io/federated"];
 
 impl From<core::Node> for Node {
     fn from(node: core::Node) -> Self {
@@ -155,11 +166,13 @@ fn inline(volume: &core::Volume) -> Option<String> {
 impl From<core::PersistentVolumeClaim> for Claim {
     fn from(claim: core::PersistentVolumeClaim) -> Self {
         let spec = claim.spec.unwrap_or_default();
-        let beta = claim.metadata.annotations.and_then(|mut annotations| annotations.remove(BETA_CLASS));
+        let mut annotations = claim.metadata.annotations.unwrap_or_default();
+        let beta = annotations.remove(BETA_CLASS);
         Self {
             uid: claim.metadata.uid.unwrap_or_default(),
             class: beta.or(spec.storage_class_name).as_deref().map(plain),
             volume: spec.volume_name.as_deref().filter(|name| !name.is_empty()).map(plain),
+            placing: PLACING.into_iter().find(|key| annotations.contains_key(*key)),
             terminating: claim.metadata.deletion_timestamp.is_some(),
         }
     }
@@ -231,23 +244,38 @@ pub fn exposed_service(service: &core::Service) -> Option<Exposed> {
     let spec = service.spec.as_ref()?;
     let kind = spec.type_.as_deref().unwrap_or("ClusterIP");
     let external_ips = spec.external_ips.as_ref().is_some_and(|ips| !ips.is_empty());
+    let labels = service.metadata.labels.as_ref();
+    let mirrored = MIRRORED.into_iter().find(|key| labels.is_some_and(|labels| labels.contains_key(*key)));
     let how = match kind {
         "LoadBalancer" | "NodePort" | "ExternalName" => kind,
         _ if external_ips => "externalIPs",
+        _ if mirrored.is_some() => kind,
         _ => return None,
     };
-    Some(Exposed { uid: service.metadata.uid.clone().unwrap_or_default(), how: how.to_owned(), external_ips })
+    let uid = service.metadata.uid.clone().unwrap_or_default();
+    Some(Exposed { uid, how: how.to_owned(), mirrored, external_ips })
 }
 
 /// An Ingress exposes by being there.
 #[must_use]
 pub fn exposed_ingress(ingress: &net::Ingress) -> Exposed {
-    Exposed { uid: ingress.metadata.uid.clone().unwrap_or_default(), how: "Ingress".to_owned(), external_ips: false }
+    let uid = ingress.metadata.uid.clone().unwrap_or_default();
+    Exposed { uid, how: "Ingress".to_owned(), ..Exposed::default() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn annotations_and_labels_of_others_are_those_of_the_policies() {
+        let (storage, exposure) = (
+            include_str!("../../charts/domicile/policies/storage.yaml"),
+            include_str!("../../charts/domicile/policies/exposure.yaml"),
+        );
+        assert!(PLACING.iter().all(|key| storage.contains(&format!("'{key}'"))));
+        assert!(MIRRORED.iter().all(|key| exposure.contains(&format!("'{key}'"))));
+    }
 
     #[test]
     fn what_tenants_write_freely_changes_no_terminal() {

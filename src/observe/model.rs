@@ -221,6 +221,8 @@ pub struct Claim {
     pub class: Option<String>,
     /// The volume that it is bound to, or asks for.
     pub volume: Option<String>,
+    /// The annotation by which its driver places or fills the volume past the class.
+    pub placing: Option<&'static str>,
     /// Whether it is being deleted.
     pub terminating: bool,
 }
@@ -278,8 +280,10 @@ pub struct Policy {
 pub struct Exposed {
     /// Its UID.
     pub uid: String,
-    /// `LoadBalancer`, `NodePort`, `ExternalName`, `externalIPs` or `Ingress`.
+    /// `LoadBalancer`, `NodePort`, `ExternalName`, `externalIPs` or `Ingress`; the type of a Service that is only mirrored.
     pub how: String,
+    /// The label by which other clusters mirror a Service.
+    pub mirrored: Option<&'static str>,
     /// Whether a Service of whatever type has `externalIPs`, too.
     pub external_ips: bool,
 }

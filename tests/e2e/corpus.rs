@@ -23,6 +23,9 @@ pub fn corpus() -> Vec<(&'static str, Manifest, Says)> {
     cases
 }
 
+/// What has other clusters make a Service of their own of it.
+const MIRRORED: &str = "metadata: {labels: {mirror.linkerd.io/exported: 'true'}}";
+
 /// What the manifests of `fixtures/workloads` say themselves; the pods of their controllers are judged in workloads.rs.
 fn workloads() -> Vec<(&'static str, Manifest, Says)> {
     let files = [
@@ -114,6 +117,13 @@ fn claims() -> Vec<(&'static str, Manifest, Says)> {
             "claim with a selected node",
             claim(
                 "{metadata: {annotations: {volume.kubernetes.io/selected-node: frankfurt-a}}, spec: {storageClassName: RESIDENCY-ssd}}",
+            ),
+            Says::No,
+        ),
+        (
+            "claim that a driver places elsewhere",
+            claim(
+                "{metadata: {annotations: {csi.vsphere.volume-requested-topology: '[]'}}, spec: {storageClassName: RESIDENCY-ssd}}",
             ),
             Says::No,
         ),
