@@ -1,15 +1,18 @@
 //! From the API's types to the few fields that rules speak of.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use k8s_openapi::{
-    api::{core::v1 as core, networking::v1 as net, storage::v1 as storage},
+    api::{core::v1 as core, networking::v1 as net, rbac::v1 as rbac, storage::v1 as storage},
     apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference},
 };
 
 use super::{
     Resources,
-    model::{Claim, Class, Exposed, Map, Namespace, Node, Owner, Phase, Pod, Policy, Volume},
+    model::{Claim, Class, Exposed, Map, Namespace, Node, Owner, Phase, Pod, Policy, Reach, RoleBinding, Volume},
 };
 use crate::domain::{Cidr, keys};
 
@@ -236,6 +239,39 @@ impl From<net::NetworkPolicy> for Policy {
 
 pub(super) fn is_managed(meta: &ObjectMeta) -> bool {
     meta.labels.as_ref().and_then(|labels| labels.get(keys::MANAGED_BY)).is_some_and(|value| value == keys::MANAGER)
+}
+
+/// So many subjects of a RoleBinding are judged: as many as `access.yaml` does.
+pub const SUBJECTS: usize = 1000;
+
+impl From<rbac::RoleBinding> for RoleBinding {
+    fn from(binding: rbac::RoleBinding) -> Self {
+        let subjects = binding.subjects.unwrap_or_default();
+        let mut homes = BTreeSet::new();
+        let judged = if subjects.len() > SUBJECTS { &[] } else { subjects.as_slice() };
+        let reaches = judged.iter().filter_map(reach).filter(|reach| homes.insert(reach.home.clone()));
+        Self { uid: binding.metadata.uid.unwrap_or_default(), subjects: subjects.len(), reaches: reaches.collect() }
+    }
+}
+
+/// A subject that stands for ServiceAccounts or for everybody; people and their groups are RBAC's.
+fn reach(subject: &rbac::Subject) -> Option<Reach> {
+    let name = subject.name.as_str();
+    let home = match subject.kind.as_str() {
+        "ServiceAccount" => Some(subject.namespace.clone().unwrap_or_else(|| "-".to_owned())),
+        "User" if name == "system:anonymous" => None,
+        "User" => Some(third(name.strip_prefix("system:serviceaccount:")?)),
+        "Group" if ["system:authenticated", "system:unauthenticated", "system:serviceaccounts"].contains(&name) => None,
+        "Group" => Some(third(name.strip_prefix("system:serviceaccounts:")?)),
+        _ => return None,
+    };
+    let namespace = subject.namespace.as_ref().map(|own| format!(" of namespace {own}")).unwrap_or_default();
+    Some(Reach { subject: plain(&format!("{} {name}{namespace}", subject.kind)), home })
+}
+
+/// The namespace in what follows the prefix of such a name.
+fn third(rest: &str) -> String {
+    rest.split(':').next().unwrap_or_default().to_owned()
 }
 
 /// How a Service can be reached from outside, if it can.
