@@ -288,14 +288,17 @@ pub fn exposed_service(service: &core::Service) -> Option<Exposed> {
         _ if mirrored.is_some() => kind,
         _ => return None,
     };
+    let hides_source =
+        matches!(how, "LoadBalancer" | "NodePort") && spec.external_traffic_policy.as_deref() != Some("Local");
     let uid = service.metadata.uid.clone().unwrap_or_default();
-    Some(Exposed { uid, how: how.to_owned(), mirrored, external_ips })
+    Some(Exposed { uid, how: how.to_owned(), mirrored, external_ips, hides_source })
 }
 
 /// An Ingress exposes by being there.
 #[must_use]
 pub fn exposed_ingress(ingress: &net::Ingress) -> Exposed {
     let uid = ingress.metadata.uid.clone().unwrap_or_default();
+    // Whether a client's address is hidden is its controller's Service's.
     Exposed { uid, how: "Ingress".to_owned(), ..Exposed::default() }
 }
 
