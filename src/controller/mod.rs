@@ -11,6 +11,7 @@ mod eviction;
 mod judge;
 mod memory;
 mod namespace;
+mod older;
 mod operator;
 mod outcome;
 pub(crate) mod policies;

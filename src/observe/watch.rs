@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, fmt::Debug, future::Future, pin::pin, time::Duration};
 
 use futures::StreamExt as _;
-use k8s_openapi::api::{core::v1 as core, networking::v1 as net, storage::v1 as storage};
+use k8s_openapi::api::{core::v1 as core, networking::v1 as net, rbac::v1 as rbac, storage::v1 as storage};
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     runtime::{WatchStreamExt as _, utils::Backoff, watcher},
@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::{
     ClusterPolicy, cluster_policy, convert,
-    model::{Claim, Class, Exposed, Key, Namespace, Node, Pod, Policy, Volume},
+    model::{Claim, Class, Exposed, Key, Namespace, Node, Pod, Policy, RoleBinding, Volume},
 };
 use crate::{
     api::{DataCenter, DataResidency},
@@ -55,6 +55,8 @@ pub enum Change {
     Class(Delta<String, Class>),
     /// To network policies.
     Policy(Delta<Key, Policy>),
+    /// To RoleBindings.
+    RoleBinding(Delta<Key, RoleBinding>),
     /// To services that reach outside.
     Service(Delta<Key, Exposed>),
     /// To Ingresses.
@@ -66,7 +68,7 @@ pub enum Change {
 }
 
 /// How many kinds are always watched, so that nothing is decided before each was read.
-pub const KINDS: usize = 11;
+pub const KINDS: usize = 12;
 
 /// Starts every watch; each ends when the receiver is dropped. Pods are read when it is known which annotations give one a
 /// further network.
@@ -93,6 +95,12 @@ pub fn start(
     );
     follow(client, &sink, |class: storage::StorageClass| (class.name_any(), Some(Class::from(class))), Change::Class);
     follow(client, &sink, |policy: net::NetworkPolicy| (key(&policy), Some(Policy::from(policy))), Change::Policy);
+    follow(
+        client,
+        &sink,
+        |binding: rbac::RoleBinding| (key(&binding), Some(RoleBinding::from(binding))),
+        Change::RoleBinding,
+    );
     follow(
         client,
         &sink,

@@ -69,6 +69,44 @@ fn n2_n10_kinds_of_add_ons_open_nothing() {
     }
 }
 
+/// N10: Linkerd makes a Service of every linked cluster of one that has a label.
+#[test]
+fn n10_a_service_is_mirrored_to_no_other_cluster() {
+    let stage = shared();
+    let _open = stage.makes_residency("mirroring", "{jurisdictions: [CN], network: {exposure: Allow}}");
+    let (shop, free, open) = (stage.governed("mainland"), stage.ungoverned(), stage.governed("mirroring"));
+    let service = Manifest::from("{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: [{port: 80}]}}");
+    for (label, value) in [("exported", "true"), ("exported", "remote-discovery"), ("federated", "member")] {
+        let change = format!("metadata: {{labels: {{mirror.linkerd.io/{label}: '{value}'}}}}");
+        let name = format!("{label}-{value}");
+        let mirrored = service.clone().named(&name).with(&change);
+        let said = shop.rejects(mirrored.clone(), "[domicile/route]");
+        assert!(said.contains(label) && said.contains("Remove the label"), "{said}");
+        free.accepts(mirrored.clone());
+        open.accepts(mirrored);
+        shop.accepts(service.clone().named(&name));
+        shop.patch(&SERVICE, &name, &change).refused("[domicile/route]");
+    }
+}
+
+/// N10: one from before is told, may be changed otherwise, and loses its label.
+#[test]
+fn n10_a_service_that_was_mirrored_before_is_told() {
+    let stage = shared();
+    let _residency = stage.makes_residency("mirrored-before", "{jurisdictions: [CN]}");
+    let mut space = stage.ungoverned();
+    space.accepts("{apiVersion: v1, kind: Service, metadata: {name: web, labels: {mirror.linkerd.io/exported: 'true'}}, spec: {ports: [{port: 80}]}}");
+    space.joins("mirrored-before");
+    let found = || stage.finding("mirrored-before", "domicile/route", &format!("Service {}/web", space.name));
+    eventually("it is told", SOON, || when(found().is_some(), || "not yet".into()));
+    space.patch(&SERVICE, "web", "metadata: {labels: {seen: 'true'}}").expected();
+    space
+        .patch(&SERVICE, "web", "metadata: {labels: {mirror.linkerd.io/exported: remote-discovery}}")
+        .refused("[domicile/route]");
+    space.patch(&SERVICE, "web", "metadata: {labels: {mirror.linkerd.io/exported: null}}").expected();
+    eventually("it is told no more", SOON, || when(found().is_none(), || format!("{:?}", found())));
+}
+
 /// N3: a second interface, another network, a public address, a tunnel: what network policies do not reach.
 #[test]
 fn n3_a_pod_has_no_further_network() {
