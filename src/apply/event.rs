@@ -119,6 +119,8 @@ fn reference(subject: &Subject) -> ObjectReference {
         "StorageClass" => "storage.k8s.io/v1",
         "NetworkPolicy" | "Ingress" => "networking.k8s.io/v1",
         "ClusterNetworkPolicy" => "policy.networking.k8s.io/v1alpha2",
+        "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => "admissionregistration.k8s.io/v1",
+        "APIService" => "apiregistration.k8s.io/v1",
         "DataCenter" | "DataResidency" => "domicile.dev/v1alpha1",
         _ => "v1",
     };

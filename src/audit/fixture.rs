@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 
 use super::Scene;
 use crate::{
+    api::selector::LabelSelector,
     domain::{Confinement, Finding, Jurisdiction, Mutation, Named, Residencies},
-    observe::{Claim, Class, ClusterPolicy, Exposed, Key, Namespace, Owner, Pod, Policy, Volume},
+    observe::{
+        Claim, Class, ClusterPolicy, Exposed, Key, Namespace, Owner, Pod, Policy, Receivers, Volume,
+        receivers::{Receiver, Target},
+    },
     resolve::{Confined, Location, NodeConflict, Residency, WantedClass},
 };
 
@@ -15,7 +19,7 @@ pub(super) const DISK: &str = "diskplugin.csi.alibabacloud.com";
 
 /// Everything that a scene borrows.
 pub(super) struct Stage {
-    namespace: Namespace,
+    pub namespace: Namespace,
     pub named: Residencies,
     pub residencies: Vec<Residency>,
     pub confined: Confined,
@@ -24,6 +28,8 @@ pub(super) struct Stage {
     pub policies: BTreeMap<Key, Policy>,
     pub cluster_policies: BTreeMap<String, ClusterPolicy>,
     exposed: Vec<(Key, &'static str, Exposed)>,
+    pub receivers: BTreeMap<(&'static str, String), Receivers>,
+    pub external_names: Vec<Key>,
     pub volumes: BTreeMap<String, Volume>,
     pub classes: BTreeMap<String, Class>,
     locations: BTreeMap<String, Location>,
@@ -97,6 +103,8 @@ impl Stage {
             policies: BTreeMap::new(),
             cluster_policies: BTreeMap::new(),
             exposed: vec![],
+            receivers: BTreeMap::new(),
+            external_names: vec![],
             volumes: BTreeMap::new(),
             classes: BTreeMap::new(),
             locations: locations.map(|(node, location)| (node.to_owned(), location)).into(),
@@ -139,6 +147,14 @@ impl Stage {
         ));
     }
 
+    /// A webhook that is sent what is made in every namespace.
+    pub fn webhook(&mut self, target: Target) {
+        let namespaces = LabelSelector::default();
+        let receiver = Receiver { name: "pods.example.com".into(), target, namespaces, narrowed_by: None };
+        let named = ("ValidatingWebhookConfiguration", "theirs".to_owned());
+        self.receivers.insert(named, Receivers { uid: String::new(), receivers: vec![receiver] });
+    }
+
     pub fn scene(&self) -> Scene<'_> {
         Scene {
             namespace: &self.namespace,
@@ -150,6 +166,8 @@ impl Stage {
             policies: self.policies.iter().collect(),
             cluster_policies: self.cluster_policies.iter().collect(),
             exposed: self.exposed.iter().map(|(key, kind, exposed)| (key, *kind, exposed)).collect(),
+            receivers: self.receivers.iter().map(|((kind, name), one)| (*kind, name, one)).collect(),
+            external_names: self.external_names.iter().collect(),
             volumes: &self.volumes,
             classes: &self.classes,
             locations: &self.locations,

@@ -12,13 +12,14 @@ pub mod inventory;
 pub mod network;
 mod peers;
 mod placement;
+pub mod receivers;
 mod storage;
 
 use std::collections::BTreeMap;
 
 use crate::{
     domain::{Finding, Jurisdiction, Residencies},
-    observe::{Claim, Class, ClusterPolicy, Exposed, Key, Namespace, Pod, Policy, Volume},
+    observe::{Claim, Class, ClusterPolicy, Exposed, Key, Namespace, Pod, Policy, Receivers, Volume},
     resolve::{Confined, Location, Residency},
 };
 
@@ -42,6 +43,10 @@ pub struct Scene<'a> {
     pub cluster_policies: Vec<(&'a String, &'a ClusterPolicy)>,
     /// Its services and Ingresses that can be reached from outside, or lead there.
     pub exposed: Vec<(&'a Key, &'static str, &'a Exposed)>,
+    /// Every object of the cluster that has the API server send objects to somebody: kind, name, to whom.
+    pub receivers: Vec<(&'static str, &'a String, &'a Receivers)>,
+    /// Services of the cluster that are only another name, of type ExternalName.
+    pub external_names: Vec<&'a Key>,
     /// Every volume of the cluster.
     pub volumes: &'a BTreeMap<String, Volume>,
     /// Every StorageClass of the cluster.
@@ -77,6 +82,7 @@ pub fn audit(scene: &Scene<'_>) -> Vec<Finding> {
     findings.extend(network::audit(scene));
     findings.extend(cluster_network::audit(scene));
     findings.extend(exposure::audit(scene));
+    findings.extend(receivers::audit(scene));
     findings.sort();
     findings
 }
@@ -84,7 +90,7 @@ pub fn audit(scene: &Scene<'_>) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::{fixture::Stage, *};
-    use crate::domain::Verdict;
+    use crate::{domain::Verdict, observe::receivers::Target};
 
     const POLICIES: [&str; 5] = [
         include_str!("../../charts/domicile/policies/bindings.yaml"),
@@ -94,7 +100,7 @@ mod tests {
         include_str!("../../charts/domicile/policies/storage.yaml"),
     ];
     /// What no admission policy can see.
-    const OF_THE_AUDIT_ALONE: [&str; 2] = ["domicile/host-network", "domicile/volume-location"];
+    const OF_THE_AUDIT_ALONE: [&str; 3] = ["domicile/host-network", "domicile/volume-location", "domicile/webhook"];
 
     /// One of everything that is found.
     fn broken() -> Stage {
@@ -112,6 +118,7 @@ mod tests {
         }
         let peers = serde_json::json!([{"to": []}, {"to": [{"ipBlock": {"cidr": "8.8.8.0/24"}}]}, {"to": [{"namespaceSelector": {}}]}]);
         stage.policy("wide", serde_json::json!({"podSelector": {}, "egress": peers}));
+        stage.webhook(Target::Host("hooks.example.com".into()));
         stage
     }
 
@@ -120,7 +127,7 @@ mod tests {
         let stage = broken();
         let rules: std::collections::BTreeSet<&str> =
             audit(&stage.scene()).iter().map(|finding| finding.rule).collect();
-        assert_eq!(rules.len(), 14, "{rules:?}");
+        assert_eq!(rules.len(), 15, "{rules:?}");
         for rule in rules.into_iter().chain([network::SIZE]).filter(|rule| !OF_THE_AUDIT_ALONE.contains(rule)) {
             assert!(POLICIES.iter().any(|text| text.contains(&format!("[{rule}]"))), "{rule}");
         }

@@ -52,6 +52,7 @@ pub fn scene<T>(world: &World, space: &Namespace, look: impl FnOnce(&Scene<'_>) 
     let confined = namespace::resolve(world, space, &named)?;
     let snapshot = &world.snapshot;
     let exposed = snapshot.exposed.iter().filter(|((key, _), _)| key.namespace == space.name);
+    let external_names = snapshot.exposed.iter().filter(|(_, exposed)| exposed.how == "ExternalName");
     Some(look(&Scene {
         namespace: space,
         named: &named,
@@ -62,6 +63,8 @@ pub fn scene<T>(world: &World, space: &Namespace, look: impl FnOnce(&Scene<'_>) 
         policies: in_namespace(&snapshot.policies, &space.name).collect(),
         cluster_policies: snapshot.cluster_policies.iter().flatten().collect(),
         exposed: exposed.map(|((key, kind), exposed)| (key, *kind, exposed)).collect(),
+        receivers: snapshot.receivers.iter().map(|((kind, name), one)| (*kind, name, one)).collect(),
+        external_names: external_names.map(|((key, _), _)| key).collect(),
         volumes: &snapshot.volumes,
         classes: &snapshot.classes,
         locations: &world.locations,

@@ -127,7 +127,7 @@ fn controller(owners: Option<Vec<OwnerReference>>) -> Option<Owner> {
 
 /// What the API server takes as any text, for people: without characters that change what a terminal shows, and not longer
 /// than a name can be.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     const LONGEST: usize = 253;
     let hides = |letter: char| {
         letter.is_control()

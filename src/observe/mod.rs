@@ -7,6 +7,7 @@
 pub mod cluster_policy;
 pub mod convert;
 pub mod model;
+pub mod receivers;
 mod resources;
 pub mod watch;
 
@@ -14,4 +15,5 @@ pub use cluster_policy::ClusterPolicy;
 pub use model::{
     Claim, Class, Exposed, Key, Namespace, Node, Owner, Phase, Pod, Policy, Snapshot, Volume, in_namespace,
 };
+pub use receivers::Receivers;
 pub use resources::Resources;

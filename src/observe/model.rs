@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, net::IpAddr};
 use k8s_openapi::api::{core::v1::Taint, networking::v1::NetworkPolicySpec};
 use serde::Serialize;
 
-use super::{ClusterPolicy, Resources};
+use super::{ClusterPolicy, Receivers, Resources};
 use crate::{
     api::{DataCenter, DataResidency},
     domain::{Cidr, Named, Subject, keys},
@@ -64,6 +64,9 @@ pub struct Snapshot {
     /// Services and Ingresses that reach outside the cluster.
     #[serde(skip)]
     pub exposed: BTreeMap<(Key, &'static str), Exposed>,
+    /// What has the API server send whole objects to somebody, by kind and name.
+    #[serde(skip)]
+    pub receivers: BTreeMap<(&'static str, String), Receivers>,
     /// ClusterNetworkPolicies, others' among them; `None` where the kind is not served, or was not read yet.
     #[serde(skip)]
     pub cluster_policies: Option<BTreeMap<String, ClusterPolicy>>,
@@ -79,6 +82,9 @@ impl Snapshot {
                 self.pods.get(&key).is_some_and(|pod| pod.uid == subject.uid && pod.is_active() && !pod.terminating)
             }
             "PersistentVolumeClaim" => self.claims.get(&key).is_some_and(|claim| claim.uid == subject.uid),
+            "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" | "APIService" => {
+                self.receivers.contains_key(&(subject.kind, subject.name.clone()))
+            }
             "ClusterNetworkPolicy" => self.cluster_policies.as_ref().is_some_and(|all| all.contains_key(&subject.name)),
             "NetworkPolicy" => self.policies.get(&key).is_some_and(|policy| policy.uid == subject.uid),
             _ => true,

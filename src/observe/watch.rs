@@ -6,7 +6,10 @@
 use std::{collections::BTreeMap, fmt::Debug, pin::pin, time::Duration};
 
 use futures::StreamExt as _;
-use k8s_openapi::api::{core::v1 as core, networking::v1 as net, storage::v1 as storage};
+use k8s_openapi::{
+    api::{admissionregistration::v1 as admission, core::v1 as core, networking::v1 as net, storage::v1 as storage},
+    kube_aggregator::pkg::apis::apiregistration::v1::APIService,
+};
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     runtime::{WatchStreamExt as _, utils::Backoff, watcher},
@@ -15,7 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::{
-    ClusterPolicy, cluster_policy, convert,
+    ClusterPolicy, Receivers, cluster_policy, convert,
     model::{Claim, Class, Exposed, Key, Namespace, Node, Pod, Policy, Volume},
 };
 use crate::api::{DataCenter, DataResidency};
@@ -56,6 +59,12 @@ pub enum Change {
     Service(Delta<Key, Exposed>),
     /// To Ingresses.
     Ingress(Delta<Key, Exposed>),
+    /// To validating webhooks.
+    ValidatingWebhooks(Delta<String, Receivers>),
+    /// To mutating webhooks.
+    MutatingWebhooks(Delta<String, Receivers>),
+    /// To APIServices that others serve.
+    ApiService(Delta<String, Receivers>),
     /// To ClusterNetworkPolicies, which are served.
     ClusterPolicy(Delta<String, ClusterPolicy>),
     /// ClusterNetworkPolicy is served no more, and there are none.
@@ -63,7 +72,7 @@ pub enum Change {
 }
 
 /// How many kinds are always watched, so that nothing is decided before each was read.
-pub const KINDS: usize = 11;
+pub const KINDS: usize = 14;
 
 /// Starts every watch; each ends when the receiver is dropped.
 #[must_use]
@@ -93,10 +102,22 @@ pub fn start(client: &Client) -> mpsc::Receiver<Change> {
         |ingress: net::Ingress| (key(&ingress), Some(convert::exposed_ingress(&ingress))),
         Change::Ingress,
     );
+    follow(client, &sink, |one: admission::ValidatingWebhookConfiguration| named(one), Change::ValidatingWebhooks);
+    follow(client, &sink, |one: admission::MutatingWebhookConfiguration| named(one), Change::MutatingWebhooks);
+    follow(client, &sink, |one: APIService| named(one), Change::ApiService);
     follow(client, &sink, |one: DataCenter| (one.name_any(), Some(one)), Change::DataCenter);
     follow(client, &sink, |one: DataResidency| (one.name_any(), Some(one)), Change::Residency);
     cluster_policy::follow(client, &sink);
     changes
+}
+
+/// What of an object says to whom others are sent; nothing where it names nobody.
+fn named<K: Resource>(object: K) -> (String, Option<Receivers>)
+where
+    Receivers: From<K>,
+{
+    let (name, named) = (object.name_any(), Receivers::from(object));
+    (name, (!named.receivers.is_empty()).then_some(named))
 }
 
 fn key<K: Resource>(object: &K) -> Key {

@@ -10,6 +10,7 @@ pub mod events;
 #[cfg(test)]
 mod fixture;
 mod legs;
+pub mod receivers;
 pub mod residency;
 
 /// `text`, cut to `limit` bytes at the border of a character.

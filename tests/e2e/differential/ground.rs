@@ -112,6 +112,8 @@ impl Ground {
             policies: vec![],
             cluster_policies: vec![],
             exposed: vec![],
+            receivers: vec![],
+            external_names: vec![],
             volumes: &self.volumes,
             classes: &self.classes,
             locations: &self.locations,

@@ -1,0 +1,124 @@
+//! N12: to whom the API server sends whole objects of governed namespaces.
+
+use crate::{coverage, support::prelude::*};
+
+/// Nobody is there; a webhook that may be ignored holds nobody up.
+const ABROAD: &str = "https://198.51.100.7:8443/review";
+
+/// Webhooks for ConfigMaps, which no test of others makes in these namespaces.
+fn webhooks(kind: &str, client: &Value, more: Value) -> Manifest {
+    let name = fresh_name();
+    let mut webhook = json!({
+        "name": "review.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Ignore",
+        "timeoutSeconds": 1, "clientConfig": client,
+        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["DELETE"], "resources": ["configmaps"]}],
+    });
+    for (key, value) in more.as_object().unwrap() {
+        webhook[key] = value.clone();
+    }
+    Manifest(
+        json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": name}, "webhooks": [webhook]}),
+    )
+}
+
+/// Sends it objects of this namespace alone.
+fn only(space: &Namespace) -> Value {
+    json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": space.name}}})
+}
+
+#[track_caller]
+fn finds(stage: &Turn, residency: &str, verdict: &str, subject: &str, words: &str) {
+    eventually(&format!("{subject} is {verdict}: {words}"), SOON, || {
+        let status = stage.admin.get(&DATA_RESIDENCY, "", residency)["status"].clone();
+        let items = status["findings"]["items"].as_array().cloned().unwrap_or_default();
+        let told = items.iter().any(|item| {
+            item["rule"] == "domicile/webhook"
+                && item["verdict"] == verdict
+                && item["subject"] == subject
+                && item["message"].as_str().unwrap().contains(words)
+        });
+        when(told && status["findings"]["total"] == 1, || status.to_string())
+    });
+}
+
+#[test]
+fn n12_a_webhook_that_leads_out_is_told() {
+    let stage = shared();
+    let _residency = stage.makes_residency("reviewed", "{jurisdictions: [CN]}");
+    let shop = stage.governed("reviewed");
+    stage.becomes("reviewed", "Compliant", "True");
+    for kind in ["ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"] {
+        // What is sent nothing of the namespace, or stays inside, is told by nobody.
+        let elsewhere = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "elsewhere"}}});
+        let harmless = [
+            webhooks(kind, &json!({"url": ABROAD}), elsewhere),
+            webhooks(kind, &json!({"url": "https://10.20.7.7/review"}), only(&shop)),
+            webhooks(kind, &json!({"url": "https://127.0.0.1:9443/review"}), only(&shop)),
+            webhooks(kind, &json!({"service": {"namespace": "add-on", "name": "webhook"}}), only(&shop)),
+        ]
+        .map(|manifest| stage.makes(manifest));
+        let abroad = stage.makes(webhooks(kind, &json!({"url": ABROAD}), only(&shop)));
+        let subject = format!("{kind} {}", abroad.name());
+        let words =
+            "review.example.com is sent objects of governed namespaces, at 198.51.100.7, which does not lie inside";
+        finds(&stage, "reviewed", "NonCompliant", &subject, words);
+        stage.becomes("reviewed", "Compliant", "False");
+        eventually("that is told on it", SOON, || {
+            let path = format!("{}?fieldSelector=involvedObject.name={}", EVENT.collection("default"), abroad.name());
+            let events = stage.admin.get_at(&path).object["items"].to_string();
+            when(events.contains("[domicile/webhook]") && events.contains(kind), || events.clone())
+        });
+        abroad.deleted();
+        stage.becomes("reviewed", "Compliant", "True");
+        let by_name = stage.makes(webhooks(kind, &json!({"url": "https://hooks.example.com/a"}), only(&shop)));
+        let subject = format!("{kind} {}", by_name.name());
+        finds(&stage, "reviewed", "Unknown", &subject, "at hooks.example.com; where that name leads");
+        stage.becomes("reviewed", "Compliant", "Unknown");
+        by_name.deleted();
+        stage.becomes("reviewed", "Compliant", "True");
+        drop(harmless);
+    }
+}
+
+#[test]
+fn n12_a_service_that_is_another_name_leads_out() {
+    let stage = to_install_anew(); // an APIService is sent objects of every namespace
+    let _residency = stage.makes_residency("served-abroad", "{jurisdictions: [CN]}");
+    let _shop = stage.governed("served-abroad");
+    let add_on = stage.ungoverned();
+    add_on.accepts("{apiVersion: v1, kind: Service, metadata: {name: api}, spec: {ports: [{port: 443}]}}");
+    let api = stage.makes(Manifest(json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+        "metadata": {"name": "v1.n12.example.com"},
+        "spec": {"group": "n12.example.com", "version": "v1", "groupPriorityMinimum": 10, "versionPriority": 10,
+            "insecureSkipTLSVerify": true, "service": {"namespace": add_on.name, "name": "api"}}})));
+    // A Service with pods is what every add-on has: it is named, and breaks nothing.
+    let named = format!("{}/api", add_on.name);
+    let rest = coverage::route(&coverage::told(&stage), "N12")["rest"].as_str().unwrap().to_owned();
+    assert!(rest.contains("in namespaces that name no residency") && rest.contains(&named), "{rest}");
+    stage.becomes("served-abroad", "Compliant", "True");
+    add_on.delete(&SERVICE, "api").expected();
+    add_on.accepts("{apiVersion: v1, kind: Service, metadata: {name: api}, spec: {type: ExternalName, externalName: api.example.com}}");
+    let words =
+        format!("n12.example.com is sent objects of governed namespaces, at Service {named} of type ExternalName");
+    finds(&stage, "served-abroad", "Unknown", "APIService v1.n12.example.com", &words);
+    stage.becomes("served-abroad", "Compliant", "Unknown");
+    api.deleted();
+    stage.becomes("served-abroad", "Compliant", "True");
+}
+
+#[test]
+fn n12_conversions_are_named_by_coverage() {
+    let stage = shared();
+    let (group, plural) = ("n12-conversion.example.com", "ways");
+    let version = |name: &str, storage: bool| json!({"name": name, "served": true, "storage": storage, "schema": {"openAPIV3Schema": {"type": "object"}}});
+    let _definition =
+        stage.makes(Manifest(json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{plural}.{group}")},
+        "spec": {"group": group, "scope": "Namespaced", "names": {"kind": "Way", "plural": plural},
+            "versions": [version("v1", true), version("v2", false)],
+            "conversion": {"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"],
+                "clientConfig": {"url": "https://converts.example.com/a"}}}}})));
+    let told = coverage::told(&stage);
+    let rest = coverage::route(&told, "N12")["rest"].as_str().unwrap();
+    assert!(rest.contains("converted outside the cluster") && rest.contains("converts.example.com"), "{rest}");
+}
