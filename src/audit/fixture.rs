@@ -1,6 +1,6 @@
 //! What the tests of the audit look at: namespace `shop`, governed by residency `mainland` in CN, of which all is well.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use super::Scene;
 use crate::{
@@ -30,6 +30,7 @@ pub(super) struct Stage {
     exposed: Vec<(Key, &'static str, Exposed)>,
     pub receivers: BTreeMap<(&'static str, String), Receivers>,
     pub external_names: Vec<Key>,
+    pub api_servers: Vec<IpAddr>,
     pub volumes: BTreeMap<String, Volume>,
     pub classes: BTreeMap<String, Class>,
     locations: BTreeMap<String, Location>,
@@ -105,6 +106,7 @@ impl Stage {
             exposed: vec![],
             receivers: BTreeMap::new(),
             external_names: vec![],
+            api_servers: vec![],
             volumes: BTreeMap::new(),
             classes: BTreeMap::new(),
             locations: locations.map(|(node, location)| (node.to_owned(), location)).into(),
@@ -168,6 +170,7 @@ impl Stage {
             exposed: self.exposed.iter().map(|(key, kind, exposed)| (key, *kind, exposed)).collect(),
             receivers: self.receivers.iter().map(|((kind, name), one)| (*kind, name, one)).collect(),
             external_names: self.external_names.iter().collect(),
+            api_servers: self.api_servers.clone(),
             volumes: &self.volumes,
             classes: &self.classes,
             locations: &self.locations,

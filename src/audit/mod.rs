@@ -13,9 +13,10 @@ pub mod network;
 mod peers;
 mod placement;
 pub mod receivers;
+pub mod served;
 mod storage;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::{
     domain::{Finding, Jurisdiction, Residencies},
@@ -47,6 +48,8 @@ pub struct Scene<'a> {
     pub receivers: Vec<(&'static str, &'a String, &'a Receivers)>,
     /// Services of the cluster that are only another name, of type ExternalName.
     pub external_names: Vec<&'a Key>,
+    /// Where the API servers stand, as far as they tell.
+    pub api_servers: Vec<IpAddr>,
     /// Every volume of the cluster.
     pub volumes: &'a BTreeMap<String, Volume>,
     /// Every StorageClass of the cluster.
@@ -83,6 +86,7 @@ pub fn audit(scene: &Scene<'_>) -> Vec<Finding> {
     findings.extend(cluster_network::audit(scene));
     findings.extend(exposure::audit(scene));
     findings.extend(receivers::audit(scene));
+    findings.extend(served::audit(scene));
     findings.sort();
     findings
 }

@@ -123,6 +123,12 @@ impl World {
             Change::ValidatingWebhooks(delta) => self.absorb_receivers(delta, "ValidatingWebhookConfiguration"),
             Change::MutatingWebhooks(delta) => self.absorb_receivers(delta, "MutatingWebhookConfiguration"),
             Change::ApiService(delta) => self.absorb_receivers(delta, "APIService"),
+            Change::ApiServers(delta) => {
+                put(&mut self.snapshot.api_servers, delta);
+                self.mark_residencies();
+                let governed = self.governed();
+                self.mark_governed(governed);
+            }
             Change::ClusterPolicy(delta) => self.absorb_cluster_policies(Some(delta)),
             Change::ClusterPoliciesUnserved => self.absorb_cluster_policies(None),
         }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use k8s_openapi::{
-    api::{core::v1 as core, networking::v1 as net, storage::v1 as storage},
+    api::{core::v1 as core, discovery::v1::EndpointSlice, networking::v1 as net, storage::v1 as storage},
     apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference},
 };
 
@@ -223,6 +223,12 @@ impl From<net::NetworkPolicy> for Policy {
 
 pub(super) fn is_managed(meta: &ObjectMeta) -> bool {
     meta.labels.as_ref().and_then(|labels| labels.get(keys::MANAGED_BY)).is_some_and(|value| value == keys::MANAGER)
+}
+
+/// The addresses that endpoints tell.
+#[must_use]
+pub fn addresses(slice: &EndpointSlice) -> Vec<IpAddr> {
+    slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses).filter_map(|text| text.parse().ok()).collect()
 }
 
 /// How a Service can be reached from outside, if it can.

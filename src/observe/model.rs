@@ -67,6 +67,8 @@ pub struct Snapshot {
     /// What has the API server send whole objects to somebody, by kind and name.
     #[serde(skip)]
     pub receivers: BTreeMap<(&'static str, String), Receivers>,
+    /// Addresses of the API servers, as their endpoints tell them.
+    pub api_servers: BTreeMap<String, Vec<IpAddr>>,
     /// ClusterNetworkPolicies, others' among them; `None` where the kind is not served, or was not read yet.
     #[serde(skip)]
     pub cluster_policies: Option<BTreeMap<String, ClusterPolicy>>,

@@ -3,11 +3,14 @@
 //! A list that is still arriving replaces nothing: objects disappear only by a delete event or by a whole new list, so
 //! that a broken connection never looks like an empty cluster.
 
-use std::{collections::BTreeMap, fmt::Debug, pin::pin, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, net::IpAddr, pin::pin, time::Duration};
 
 use futures::StreamExt as _;
 use k8s_openapi::{
-    api::{admissionregistration::v1 as admission, core::v1 as core, networking::v1 as net, storage::v1 as storage},
+    api::{
+        admissionregistration::v1 as admission, core::v1 as core, discovery::v1::EndpointSlice, networking::v1 as net,
+        storage::v1 as storage,
+    },
     kube_aggregator::pkg::apis::apiregistration::v1::APIService,
 };
 use kube::{
@@ -65,6 +68,8 @@ pub enum Change {
     MutatingWebhooks(Delta<String, Receivers>),
     /// To APIServices that others serve.
     ApiService(Delta<String, Receivers>),
+    /// To the addresses of the API servers.
+    ApiServers(Delta<String, Vec<IpAddr>>),
     /// To ClusterNetworkPolicies, which are served.
     ClusterPolicy(Delta<String, ClusterPolicy>),
     /// ClusterNetworkPolicy is served no more, and there are none.
@@ -72,7 +77,7 @@ pub enum Change {
 }
 
 /// How many kinds are always watched, so that nothing is decided before each was read.
-pub const KINDS: usize = 14;
+pub const KINDS: usize = 15;
 
 /// Starts every watch; each ends when the receiver is dropped.
 #[must_use]
@@ -107,6 +112,14 @@ pub fn start(client: &Client) -> mpsc::Receiver<Change> {
     follow(client, &sink, |one: APIService| named(one), Change::ApiService);
     follow(client, &sink, |one: DataCenter| (one.name_any(), Some(one)), Change::DataCenter);
     follow(client, &sink, |one: DataResidency| (one.name_any(), Some(one)), Change::Residency);
+    // The API servers write their own addresses under this name, and no others' endpoints are read.
+    follow_in(
+        Api::namespaced(client.clone(), "default"),
+        watcher::Config::default().fields("metadata.name=kubernetes"),
+        &sink,
+        |slice: EndpointSlice| (slice.name_any(), Some(convert::addresses(&slice))),
+        Change::ApiServers,
+    );
     cluster_policy::follow(client, &sink);
     changes
 }
@@ -135,11 +148,25 @@ fn follow<K, I, T>(
     I: Ord + Send + 'static,
     T: Send + 'static,
 {
-    let api: Api<K> = Api::all(client.clone());
+    follow_in(Api::all(client.clone()), watcher::Config::default(), sink, project, wrap);
+}
+
+/// Follows what `config` selects of one kind.
+fn follow_in<K, I, T>(
+    api: Api<K>,
+    config: watcher::Config,
+    sink: &mpsc::Sender<Change>,
+    project: fn(K) -> (I, Option<T>),
+    wrap: fn(Delta<I, T>) -> Change,
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    I: Ord + Send + 'static,
+    T: Send + 'static,
+{
     let sink = sink.clone();
     tokio::spawn(async move {
         let kind = K::kind(&());
-        let mut events = pin!(watcher(api, watcher::Config::default()).backoff(Patience::default()));
+        let mut events = pin!(watcher(api, config).backoff(Patience::default()));
         let mut arriving = BTreeMap::new();
         while let Some(event) = events.next().await {
             match event {

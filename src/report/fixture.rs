@@ -42,6 +42,7 @@ pub(super) struct Seen {
     pub canary: CanarySeen,
     pub missing_classes: Vec<String>,
     pub pods_in_permitted_networks: Option<String>,
+    pub api_servers_not_permitted: Vec<String>,
     pub network: NetworkTier,
     pub deleting: bool,
 }
@@ -69,6 +70,7 @@ impl Seen {
             canary: CanarySeen { refused: true, mutation: Some(Mutation::AdmissionPolicy) },
             missing_classes: vec![],
             pods_in_permitted_networks: None,
+            api_servers_not_permitted: vec![],
             network: NetworkTier::NetworkPolicy(None),
             deleting: false,
         }
@@ -98,6 +100,7 @@ impl Seen {
             canary: self.canary,
             missing_classes: self.missing_classes.clone(),
             pods_in_permitted_networks: self.pods_in_permitted_networks.clone(),
+            api_servers_not_permitted: self.api_servers_not_permitted.clone(),
             network: self.network.clone(),
             deleting: self.deleting,
         }

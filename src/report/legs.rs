@@ -73,7 +73,10 @@ pub(super) fn network(outcome: &Outcome<'_>, findings: &[&Finding]) -> Judgement
                         .to_owned()
                 }
             };
-            let message = format!("{stand}; whether this cluster's network plugin enforces that was not seen");
+            let message = format!(
+                "{stand}; whether this cluster's network plugin enforces that was not seen{}",
+                api_servers(outcome)
+            );
             Judgement::unknown(PLUGIN_NOT_SEEN, message)
         })
 }
@@ -234,6 +237,18 @@ fn tenants_policies(findings: &[&Finding]) -> Option<Judgement> {
     })
 }
 
+/// Of which API servers governed pods are cut off. It breaks no residency, and whoever wants it so has it so.
+fn api_servers(outcome: &Outcome<'_>) -> String {
+    let addresses = &outcome.api_servers_not_permitted;
+    if addresses.is_empty() {
+        return String::new();
+    }
+    format!(
+        "; governed pods and the API servers at {} may not connect to each other; to permit it name these in spec.controlPlane.addresses of the DataCenter where they stand",
+        some_of(addresses.iter().map(String::as_str))
+    )
+}
+
 /// ClusterNetworkPolicies know other pods by their namespaces, whatever their addresses.
 fn pod_addresses(outcome: &Outcome<'_>) -> Option<Judgement> {
     let by_address = outcome.network != NetworkTier::ClusterNetworkPolicy;
@@ -273,6 +288,15 @@ mod tests {
         says(Seen::well(), "NetworkEnforced", "Unknown", "PluginNotSeen");
         says(Seen::well(), "Compliant", "True", "Compliant");
         says(Seen::well(), "Ready", "True", "InForce");
+    }
+
+    #[test]
+    fn api_servers_that_are_not_attested_are_told_and_break_nothing() {
+        let cut_off = || Seen { api_servers_not_permitted: vec!["10.59.0.5".into()], ..Seen::well() };
+        let message = says(cut_off(), "NetworkEnforced", "Unknown", "PluginNotSeen");
+        assert!(message.contains("10.59.0.5") && message.contains("spec.controlPlane.addresses"), "{message}");
+        says(cut_off(), "Compliant", "True", "Compliant");
+        says(cut_off(), "Ready", "True", "InForce");
     }
 
     #[test]

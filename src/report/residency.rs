@@ -43,6 +43,8 @@ pub struct Outcome<'a> {
     pub missing_classes: Vec<String>,
     /// An example of a pod of an ungoverned namespace whose address lies in the permitted networks.
     pub pods_in_permitted_networks: Option<String>,
+    /// Addresses of API servers that are not permitted.
+    pub api_servers_not_permitted: Vec<String>,
     /// What isolates the network.
     pub network: NetworkTier,
     /// Whether it is being deleted.
@@ -123,6 +125,7 @@ pub fn status(outcome: &Outcome<'_>, now: &Time) -> DataResidencyStatus {
         canary: _,
         missing_classes: _,
         pods_in_permitted_networks: _,
+        api_servers_not_permitted: _,
         network: tier,
         deleting,
     } = outcome;

@@ -1,7 +1,13 @@
 //! N12: to whom the API server sends whole objects of governed namespaces.
 
-use crate::{coverage, support::prelude::*};
+use crate::{
+    coverage,
+    network::{is_stopped, passes, web, with_pod},
+    support::prelude::*,
+};
 
+const WEBHOOK: &str = "domicile/webhook";
+const SERVED: &str = "domicile/served-webhook";
 /// Nobody is there; a webhook that may be ignored holds nobody up.
 const ABROAD: &str = "https://198.51.100.7:8443/review";
 
@@ -27,12 +33,12 @@ fn only(space: &Namespace) -> Value {
 }
 
 #[track_caller]
-fn finds(stage: &Turn, residency: &str, verdict: &str, subject: &str, words: &str) {
+fn finds(stage: &Turn, residency: &str, rule: &str, verdict: &str, subject: &str, words: &str) {
     eventually(&format!("{subject} is {verdict}: {words}"), SOON, || {
         let status = stage.admin.get(&DATA_RESIDENCY, "", residency)["status"].clone();
         let items = status["findings"]["items"].as_array().cloned().unwrap_or_default();
         let told = items.iter().any(|item| {
-            item["rule"] == "domicile/webhook"
+            item["rule"] == rule
                 && item["verdict"] == verdict
                 && item["subject"] == subject
                 && item["message"].as_str().unwrap().contains(words)
@@ -61,7 +67,7 @@ fn n12_a_webhook_that_leads_out_is_told() {
         let subject = format!("{kind} {}", abroad.name());
         let words =
             "review.example.com is sent objects of governed namespaces, at 198.51.100.7, which does not lie inside";
-        finds(&stage, "reviewed", "NonCompliant", &subject, words);
+        finds(&stage, "reviewed", WEBHOOK, "NonCompliant", &subject, words);
         stage.becomes("reviewed", "Compliant", "False");
         eventually("that is told on it", SOON, || {
             let path = format!("{}?fieldSelector=involvedObject.name={}", EVENT.collection("default"), abroad.name());
@@ -72,7 +78,7 @@ fn n12_a_webhook_that_leads_out_is_told() {
         stage.becomes("reviewed", "Compliant", "True");
         let by_name = stage.makes(webhooks(kind, &json!({"url": "https://hooks.example.com/a"}), only(&shop)));
         let subject = format!("{kind} {}", by_name.name());
-        finds(&stage, "reviewed", "Unknown", &subject, "at hooks.example.com; where that name leads");
+        finds(&stage, "reviewed", WEBHOOK, "Unknown", &subject, "at hooks.example.com; where that name leads");
         stage.becomes("reviewed", "Compliant", "Unknown");
         by_name.deleted();
         stage.becomes("reviewed", "Compliant", "True");
@@ -100,7 +106,7 @@ fn n12_a_service_that_is_another_name_leads_out() {
     add_on.accepts("{apiVersion: v1, kind: Service, metadata: {name: api}, spec: {type: ExternalName, externalName: api.example.com}}");
     let words =
         format!("n12.example.com is sent objects of governed namespaces, at Service {named} of type ExternalName");
-    finds(&stage, "served-abroad", "Unknown", "APIService v1.n12.example.com", &words);
+    finds(&stage, "served-abroad", WEBHOOK, "Unknown", "APIService v1.n12.example.com", &words);
     stage.becomes("served-abroad", "Compliant", "Unknown");
     api.deleted();
     stage.becomes("served-abroad", "Compliant", "True");
@@ -121,4 +127,85 @@ fn n12_conversions_are_named_by_coverage() {
     let told = coverage::told(&stage);
     let rest = coverage::route(&told, "N12")["rest"].as_str().unwrap();
     assert!(rest.contains("converted outside the cluster") && rest.contains("converts.example.com"), "{rest}");
+}
+
+/// Where the API servers stand, as they tell it. Those of the tests stand at a loopback address, which endpoints cannot tell:
+/// there the test tells another one for them, which nobody has.
+struct ApiServers<'stage> {
+    stage: &'stage Turn,
+    addresses: Vec<String>,
+    written: bool,
+}
+
+impl<'stage> ApiServers<'stage> {
+    #[track_caller]
+    fn of(stage: &'stage Turn) -> Self {
+        let found = stage.admin.get_at(&ENDPOINT_SLICE.path("default", "kubernetes"));
+        let told = found.object["endpoints"].as_array().cloned().unwrap_or_default();
+        let told = told.iter().flat_map(|endpoint| endpoint["addresses"].as_array().cloned().unwrap_or_default());
+        let addresses: Vec<String> = told.filter_map(|address| address.as_str().map(str::to_owned)).collect();
+        if !addresses.is_empty() {
+            return Self { stage, addresses, written: false };
+        }
+        let slice = Manifest(json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+            "addressType": "IPv4", "endpoints": [{"addresses": ["10.59.0.5"]}], "ports": [{"name": "https", "port": 6443}]}));
+        stage.admin.apply(&slice).expected();
+        Self { stage, addresses: vec!["10.59.0.5".to_owned()], written: true }
+    }
+}
+
+impl Drop for ApiServers<'_> {
+    fn drop(&mut self) {
+        if self.written {
+            let _ = self.stage.admin.delete(&ENDPOINT_SLICE, "default", "kubernetes");
+        }
+    }
+}
+
+#[test]
+fn n12_what_governed_namespaces_serve_is_reached_by_the_control_plane_where_that_is_attested() {
+    let stage = to_install_anew();
+    let servers = ApiServers::of(&stage);
+    let address = &servers.addresses[0];
+    let _residency = stage.makes_residency("serving", "{jurisdictions: [CN]}");
+    let shop = with_pod(&stage, "serving");
+    shop.accepts(
+        "{apiVersion: v1, kind: Service, metadata: {name: hooks}, spec: {selector: {app: web}, ports: [{port: 443}]}}",
+    );
+    let network = |words: &str, told: bool| {
+        eventually(&format!("NetworkEnforced tells of {words}: {told}"), SOON, || {
+            let seen = stage.admin.get(&DATA_RESIDENCY, "", "serving");
+            let conditions = seen["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            let found = conditions.iter().find(|condition| condition["type"] == "NetworkEnforced").cloned();
+            let message = found.unwrap_or_default()["message"].as_str().unwrap_or_default().to_owned();
+            when(message.contains(words) == told, || message)
+        });
+    };
+    network(&format!("governed pods and the API servers at {address}"), true);
+    stage.becomes("serving", "Compliant", "True"); // it breaks nothing
+    let elsewhere = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "elsewhere"}}});
+    let service = json!({"service": {"namespace": shop.name, "name": "hooks"}});
+    let served = stage.makes(webhooks("ValidatingWebhookConfiguration", &service, elsewhere));
+    let subject = format!("Service {}/hooks", shop.name);
+    let words = format!("it serves ValidatingWebhookConfiguration {}, and the API servers at {address}", served.name());
+    finds(&stage, "serving", SERVED, "Unknown", &subject, &words);
+    shop.tells(&["Service hooks", "spec.controlPlane.addresses"]);
+    is_stopped(&stage, address, &web(&shop), 443);
+    is_stopped(&stage, &web(&shop), address, 6443);
+
+    let attested: Vec<String> = servers.addresses.iter().map(|address| format!("{address}/32")).collect();
+    let center = stage.makes_data_center("shenzhen-n12", "CN", "cn-shenzhen", 58);
+    center.becomes(&json!({"spec": {"controlPlane": {"addresses": attested}}}).to_string());
+    stage.becomes("serving", "Compliant", "True");
+    passes(&stage, address, &web(&shop), 443);
+    passes(&stage, &web(&shop), address, 6443);
+    network("API servers", false);
+
+    // Where a namespace opens nothing but by its own policies, these must.
+    shop.label("domicile.dev/permit", "None");
+    finds(&stage, "serving", SERVED, "Unknown", &subject, &words);
+    shop.label("domicile.dev/permit", "All");
+    stage.becomes("serving", "Compliant", "True");
+    served.deleted();
 }

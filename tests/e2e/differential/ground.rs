@@ -114,6 +114,7 @@ impl Ground {
             exposed: vec![],
             receivers: vec![],
             external_names: vec![],
+            api_servers: vec![],
             volumes: &self.volumes,
             classes: &self.classes,
             locations: &self.locations,
