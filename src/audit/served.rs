@@ -49,7 +49,7 @@ fn finding(scene: &Scene<'_>, key: &Key, names: &BTreeSet<String>, shut_out: &st
             "name the API servers in spec.controlPlane.addresses of the DataCenter where they stand, or in spec.network.ingress.allow of the DataResidency where they stand in none"
         }
         Permitting::None => {
-            "permit is None here: write a NetworkPolicy that opens it to the API servers, which are to be inside the permitted networks, or label the namespace domicile.dev/permit=All"
+            "permit is None here: write a NetworkPolicy that opens it to the API servers, once spec.controlPlane.addresses of a DataCenter names them, or label the namespace domicile.dev/permit=All"
         }
     };
     Finding {

@@ -2,7 +2,7 @@
 
 use crate::{
     coverage,
-    network::{is_stopped, passes, web, with_pod},
+    network::{is_stopped, passes, policy, web, with_pod},
     support::prelude::*,
 };
 
@@ -205,7 +205,11 @@ fn n12_what_governed_namespaces_serve_is_reached_by_the_control_plane_where_that
     // Where a namespace opens nothing but by its own policies, these must.
     shop.label("domicile.dev/permit", "None");
     finds(&stage, "serving", SERVED, "Unknown", &subject, &words);
-    shop.label("domicile.dev/permit", "All");
+    is_stopped(&stage, address, &web(&shop), 443);
+    let blocks: Vec<Value> = attested.iter().map(|cidr| json!({"ipBlock": {"cidr": cidr}})).collect();
+    let own = json!({"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"from": blocks}]});
+    shop.accepts(policy("hooks", &own.to_string()));
     stage.becomes("serving", "Compliant", "True");
+    passes(&stage, address, &web(&shop), 443);
     served.deleted();
 }
