@@ -132,10 +132,10 @@ impl From<APIService> for Receivers {
         let spec = api.spec.unwrap_or_default();
         let receiver = spec.service.map(|service| Receiver {
             name: plain(&spec.group.unwrap_or_default()),
-            target: Target::Service(Key::new(
-                &service.namespace.unwrap_or_default(),
-                &service.name.unwrap_or_default(),
-            )),
+            target: target(
+                Some(Key::new(&service.namespace.unwrap_or_default(), &service.name.unwrap_or_default())),
+                None,
+            ),
             namespaces: LabelSelector::default(),
             narrowed_by: None,
         });
@@ -184,10 +184,13 @@ fn reaches_into_namespaces(rule: &RuleWithOperations) -> bool {
         && groups.iter().any(|group| resources.iter().any(|resource| !is_of_the_cluster(group, resource)))
 }
 
-/// Where a webhook is. The API server lets in just one of the two ways to say it.
+/// Where a webhook is. The API server lets in just one of the two ways to say it, and any text as the names of a Service.
 #[must_use]
 pub fn target(service: Option<Key>, url: Option<String>) -> Target {
-    service.map_or_else(|| at(&url.unwrap_or_default()), Target::Service)
+    match service {
+        Some(Key { namespace, name }) => Target::Service(Key::new(&plain(&namespace), &plain(&name))),
+        None => at(&url.unwrap_or_default()),
+    }
 }
 
 /// The host of a URL. What does not read as an address is a name.
