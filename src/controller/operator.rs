@@ -400,6 +400,7 @@ pub fn is_whole(change: &Change) -> bool {
         Change::Class(delta) => matches!(delta, Delta::Replaced(_)),
         Change::Policy(delta) => matches!(delta, Delta::Replaced(_)),
         Change::Service(delta) | Change::Ingress(delta) => matches!(delta, Delta::Replaced(_)),
+        Change::Drivers(delta) => matches!(delta, Delta::Replaced(_)),
         Change::ApiServers(delta) => matches!(delta, Delta::Replaced(_)),
         Change::ValidatingWebhooks(delta) | Change::MutatingWebhooks(delta) | Change::ApiService(delta) => {
             matches!(delta, Delta::Replaced(_))

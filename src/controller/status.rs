@@ -16,7 +16,7 @@ use crate::{
         events::{self, Telling},
         residency::{CanarySeen, NamespaceOutcome, Outcome},
     },
-    resolve::Peer,
+    resolve::{self, Peer},
     telemetry::Operation,
 };
 
@@ -132,6 +132,7 @@ fn outcome<'a>(
         policies: surroundings.installed.as_ref().into(),
         canary: CanarySeen { refused: surroundings.canary.refused, mutation: world.mutation },
         missing_classes: resolved.classes.iter().filter(standing).map(|class| class.name.clone()).collect(),
+        unknown_keys: resolve::unknown_keys(resolved, &world.locations, &world.snapshot.drivers),
         pods_in_permitted_networks: unclear_pod(world, resolved),
         api_servers_not_permitted: api_servers_not_permitted(world, resolved),
         network: cluster_policy::tier(world, name),

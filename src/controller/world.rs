@@ -123,6 +123,10 @@ impl World {
             Change::ValidatingWebhooks(delta) => self.absorb_receivers(delta, "ValidatingWebhookConfiguration"),
             Change::MutatingWebhooks(delta) => self.absorb_receivers(delta, "MutatingWebhookConfiguration"),
             Change::ApiService(delta) => self.absorb_receivers(delta, "APIService"),
+            Change::Drivers(delta) => {
+                put(&mut self.snapshot.drivers, delta);
+                self.mark_residencies();
+            }
             Change::ApiServers(delta) => {
                 put(&mut self.snapshot.api_servers, delta);
                 self.mark_residencies();

@@ -9,7 +9,7 @@ use k8s_openapi::{
 
 use super::{
     Resources,
-    model::{Claim, Class, Exposed, Map, Namespace, Node, Owner, Phase, Pod, Policy, Volume},
+    model::{Claim, Class, Drivers, Exposed, Map, Namespace, Node, Owner, Phase, Pod, Policy, Volume},
 };
 use crate::domain::{Cidr, keys};
 
@@ -223,6 +223,13 @@ impl From<net::NetworkPolicy> for Policy {
 
 pub(super) fn is_managed(meta: &ObjectMeta) -> bool {
     meta.labels.as_ref().and_then(|labels| labels.get(keys::MANAGED_BY)).is_some_and(|value| value == keys::MANAGER)
+}
+
+/// The drivers that are registered on a node.
+#[must_use]
+pub fn drivers(node: storage::CSINode) -> Drivers {
+    let registered = node.spec.drivers.into_iter();
+    registered.map(|driver| (driver.name, driver.topology_keys.unwrap_or_default())).collect()
 }
 
 /// The addresses that endpoints tell.

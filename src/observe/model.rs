@@ -58,6 +58,9 @@ pub struct Snapshot {
     pub volumes: BTreeMap<String, Volume>,
     /// StorageClasses.
     pub classes: BTreeMap<String, Class>,
+    /// CSI drivers on each node.
+    #[serde(skip)]
+    pub drivers: BTreeMap<String, Drivers>,
     /// Network policies of governed namespaces and of those that may become so.
     #[serde(skip)]
     pub policies: BTreeMap<Key, Policy>,
@@ -265,6 +268,9 @@ pub struct Class {
     /// Whether it carries Domicile's mark.
     pub managed: bool,
 }
+
+/// The CSI drivers on a node, each with the topology keys that it knows.
+pub type Drivers = BTreeMap<String, Vec<String>>;
 
 /// A network policy.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 
 use super::{
     ClusterPolicy, Receivers, cluster_policy, convert,
-    model::{Claim, Class, Exposed, Key, Namespace, Node, Pod, Policy, Volume},
+    model::{Claim, Class, Drivers, Exposed, Key, Namespace, Node, Pod, Policy, Volume},
 };
 use crate::api::{DataCenter, DataResidency};
 
@@ -68,6 +68,8 @@ pub enum Change {
     MutatingWebhooks(Delta<String, Receivers>),
     /// To APIServices that others serve.
     ApiService(Delta<String, Receivers>),
+    /// To the CSI drivers on nodes.
+    Drivers(Delta<String, Drivers>),
     /// To the addresses of the API servers.
     ApiServers(Delta<String, Vec<IpAddr>>),
     /// To ClusterNetworkPolicies, which are served.
@@ -77,7 +79,7 @@ pub enum Change {
 }
 
 /// How many kinds are always watched, so that nothing is decided before each was read.
-pub const KINDS: usize = 15;
+pub const KINDS: usize = 16;
 
 /// Starts every watch; each ends when the receiver is dropped.
 #[must_use]
@@ -94,6 +96,7 @@ pub fn start(client: &Client) -> mpsc::Receiver<Change> {
         Change::Volume,
     );
     follow(client, &sink, |class: storage::StorageClass| (class.name_any(), Some(Class::from(class))), Change::Class);
+    follow(client, &sink, |node: storage::CSINode| (node.name_any(), Some(convert::drivers(node))), Change::Drivers);
     follow(client, &sink, |policy: net::NetworkPolicy| (key(&policy), Some(Policy::from(policy))), Change::Policy);
     follow(
         client,

@@ -8,6 +8,7 @@ use super::{
     conditions::{Judgement, Status},
     residency::{NamespaceOutcome, NetworkTier, Outcome, PoliciesSeen},
     some_of,
+    unsaid::{api_servers, topology_keys},
 };
 use crate::{
     audit::{cluster_network, network},
@@ -54,7 +55,7 @@ pub(super) fn placement(outcome: &Outcome<'_>) -> Judgement {
 
 /// Claims are judged by the API server, and the residency's classes stand.
 pub(super) fn storage(outcome: &Outcome<'_>) -> Judgement {
-    first(outcome, &[mode, policies, canary, confined, classes]).unwrap_or_else(|| {
+    first(outcome, &[mode, policies, canary, confined, classes, topology_keys]).unwrap_or_else(|| {
         Judgement::yes("AdmissionPolicy", "the API server judges claims, and the residency's StorageClasses stand")
     })
 }
@@ -237,18 +238,6 @@ fn tenants_policies(findings: &[&Finding]) -> Option<Judgement> {
     })
 }
 
-/// Of which API servers governed pods are cut off. It breaks no residency, and whoever wants it so has it so.
-fn api_servers(outcome: &Outcome<'_>) -> String {
-    let addresses = &outcome.api_servers_not_permitted;
-    if addresses.is_empty() {
-        return String::new();
-    }
-    format!(
-        "; governed pods and the API servers at {} may not connect to each other; to permit it name these in spec.controlPlane.addresses of the DataCenter where they stand",
-        some_of(addresses.iter().map(String::as_str))
-    )
-}
-
 /// ClusterNetworkPolicies know other pods by their namespaces, whatever their addresses.
 fn pod_addresses(outcome: &Outcome<'_>) -> Option<Judgement> {
     let by_address = outcome.network != NetworkTier::ClusterNetworkPolicy;
@@ -288,15 +277,6 @@ mod tests {
         says(Seen::well(), "NetworkEnforced", "Unknown", "PluginNotSeen");
         says(Seen::well(), "Compliant", "True", "Compliant");
         says(Seen::well(), "Ready", "True", "InForce");
-    }
-
-    #[test]
-    fn api_servers_that_are_not_attested_are_told_and_break_nothing() {
-        let cut_off = || Seen { api_servers_not_permitted: vec!["10.59.0.5".into()], ..Seen::well() };
-        let message = says(cut_off(), "NetworkEnforced", "Unknown", "PluginNotSeen");
-        assert!(message.contains("10.59.0.5") && message.contains("spec.controlPlane.addresses"), "{message}");
-        says(cut_off(), "Compliant", "True", "Compliant");
-        says(cut_off(), "Ready", "True", "InForce");
     }
 
     #[test]

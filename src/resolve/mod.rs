@@ -11,6 +11,7 @@ mod locate;
 mod provider_id;
 mod residency;
 mod storage_class;
+mod topology_key;
 
 pub use confine::{Circumstances, Confined, changes, confine, is_pinned, stands_outside};
 pub use facilities::{Facilities, Facility, FacilityConflict};
@@ -18,3 +19,4 @@ pub use fit::{Place, fits};
 pub use locate::{Location, NodeConflict, locate};
 pub use residency::{Allowed, Peer, PortRange, Residency, Sites, resolve};
 pub use storage_class::{WantedClass, proven};
+pub use topology_key::{UnknownKey, unknown_keys};
