@@ -4,7 +4,7 @@
 //! hosts outside, and addresses that somebody else owns, are findings whatever the residency says of exposure.
 
 use crate::{
-    domain::{Exposure, Finding, Leg, Subject, Verdict},
+    domain::{Confinement, Exposure, Finding, Ingress, Leg, Subject, Verdict},
     observe::{Exposed, Key},
 };
 
@@ -12,11 +12,12 @@ use super::Scene;
 
 /// Judges every Service and Ingress that is exposed.
 pub(super) fn audit(scene: &Scene<'_>) -> Vec<Finding> {
-    let exposure = scene.confined.confinement.exposure;
-    scene.exposed.iter().flat_map(|(key, kind, exposed)| judge(key, kind, exposed, exposure)).collect()
+    let confinement = &scene.confined.confinement;
+    scene.exposed.iter().flat_map(|(key, kind, exposed)| judge(key, kind, exposed, confinement)).collect()
 }
 
-fn judge(key: &Key, kind: &'static str, exposed: &Exposed, exposure: Exposure) -> Vec<Finding> {
+fn judge(key: &Key, kind: &'static str, exposed: &Exposed, confinement: &Confinement) -> Vec<Finding> {
+    let exposure = confinement.exposure;
     let finding = |rule, message: String, remedy: &str| Finding {
         verdict: Verdict::NonCompliant,
         leg: Leg::Exposure,
@@ -44,6 +45,12 @@ fn judge(key: &Key, kind: &'static str, exposed: &Exposed, exposure: Exposure) -
             format!("a Service of type {how} is reached from outside the cluster, and exposure is {exposure}"),
             "make it a ClusterIP, or ask for spec.network.exposure: Allow of the DataResidency",
         )),
+        _ if exposed.hides_source && confinement.ingress == Ingress::Restricted => findings.push(finding(
+            "domicile/hidden-source",
+            "nodes put their own address in place of the client's, and spec.network.ingress.policy is Restricted"
+                .to_owned(),
+            "set externalTrafficPolicy: Local, or ask for spec.network.ingress.policy: Open of the DataResidency",
+        )),
         _ => {}
     }
     if exposed.external_ips || how == "externalIPs" {
@@ -64,7 +71,7 @@ mod tests {
     fn rules(how: &str, external_ips: bool, exposure: Exposure) -> Vec<&'static str> {
         let mut stage = Stage::new();
         stage.confined.confinement.exposure = exposure;
-        stage.exposed("web", how, external_ips);
+        stage.exposed("web", how, |exposed| exposed.external_ips = external_ips);
         audit(&stage.scene()).iter().map(|finding| finding.rule).collect()
     }
 
@@ -76,6 +83,16 @@ mod tests {
         }
         assert_eq!(rules("Ingress", false, Exposure::Deny), ["domicile/route"]);
         assert!(rules("Ingress", false, Exposure::Allow).is_empty());
+    }
+
+    #[test]
+    fn a_client_whose_address_is_hidden_is_a_finding_while_ingress_is_restricted() {
+        let mut stage = Stage::new();
+        stage.confined.confinement.exposure = Exposure::Allow;
+        stage.exposed("web", "NodePort", |exposed| exposed.hides_source = true);
+        assert_eq!(stage.one(audit).rule, "domicile/hidden-source");
+        stage.confined.confinement.ingress = Ingress::Open;
+        assert!(audit(&stage.scene()).is_empty());
     }
 
     #[test]

@@ -296,6 +296,8 @@ pub struct Exposed {
     pub how: String,
     /// Whether a Service of whatever type has `externalIPs`, too.
     pub external_ips: bool,
+    /// Whether nodes put their own address in place of a client's, so that network policies judge the wrong one.
+    pub hides_source: bool,
 }
 
 /// The objects of one namespace in a map by namespace and name.
