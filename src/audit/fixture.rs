@@ -1,11 +1,15 @@
 //! What the tests of the audit look at: namespace `shop`, governed by residency `mainland` in CN, of which all is well.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use super::Scene;
 use crate::{
+    api::selector::LabelSelector,
     domain::{Confinement, Finding, Jurisdiction, Mutation, Named, Residencies, keys},
-    observe::{Claim, Class, ClusterPolicy, Exposed, Key, Namespace, Owner, Pod, Policy, RoleBinding, Volume},
+    observe::{
+        Claim, Class, ClusterPolicy, Exposed, Key, Namespace, Owner, Pod, Policy, Receivers, RoleBinding, Volume,
+        receivers::{Receiver, Target},
+    },
     resolve::{Confined, Location, NodeConflict, Residency, WantedClass},
 };
 
@@ -15,7 +19,7 @@ pub(super) const DISK: &str = "diskplugin.csi.alibabacloud.com";
 
 /// Everything that a scene borrows.
 pub(super) struct Stage {
-    namespace: Namespace,
+    pub namespace: Namespace,
     pub named: Residencies,
     pub residencies: Vec<Residency>,
     pub confined: Confined,
@@ -25,6 +29,9 @@ pub(super) struct Stage {
     role_bindings: BTreeMap<Key, RoleBinding>,
     pub cluster_policies: BTreeMap<String, ClusterPolicy>,
     exposed: Vec<(Key, &'static str, Exposed)>,
+    pub receivers: BTreeMap<(&'static str, String), Receivers>,
+    pub external_names: Vec<Key>,
+    pub api_servers: Vec<IpAddr>,
     pub volumes: BTreeMap<String, Volume>,
     pub classes: BTreeMap<String, Class>,
     locations: BTreeMap<String, Location>,
@@ -99,6 +106,9 @@ impl Stage {
             role_bindings: BTreeMap::new(),
             cluster_policies: BTreeMap::new(),
             exposed: vec![],
+            receivers: BTreeMap::new(),
+            external_names: vec![],
+            api_servers: vec![],
             volumes: BTreeMap::new(),
             classes: BTreeMap::new(),
             locations: locations.map(|(node, location)| (node.to_owned(), location)).into(),
@@ -146,6 +156,14 @@ impl Stage {
         self.exposed.push((Key::new("shop", name), kind, exposed));
     }
 
+    /// A webhook that is sent what is made in every namespace.
+    pub fn webhook(&mut self, target: Target) {
+        let namespaces = LabelSelector::default();
+        let receiver = Receiver { name: "pods.example.com".into(), target, namespaces, narrowed_by: None };
+        let named = ("ValidatingWebhookConfiguration", "theirs".to_owned());
+        self.receivers.insert(named, Receivers { uid: String::new(), receivers: vec![receiver] });
+    }
+
     pub fn scene(&self) -> Scene<'_> {
         Scene {
             namespace: &self.namespace,
@@ -159,6 +177,9 @@ impl Stage {
             never_governed: keys::SYSTEM_NAMESPACES.to_vec(),
             cluster_policies: self.cluster_policies.iter().collect(),
             exposed: self.exposed.iter().map(|(key, kind, exposed)| (key, *kind, exposed)).collect(),
+            receivers: self.receivers.iter().map(|((kind, name), one)| (*kind, name, one)).collect(),
+            external_names: self.external_names.iter().collect(),
+            api_servers: self.api_servers.clone(),
             volumes: &self.volumes,
             classes: &self.classes,
             locations: &self.locations,

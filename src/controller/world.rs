@@ -10,7 +10,7 @@ use crate::{
     compile::cluster_network,
     domain::{Catalogue, Mutation, Named, keys},
     observe::{
-        ClusterPolicy, Key, Namespace, Node, Pod, Snapshot,
+        ClusterPolicy, Key, Namespace, Node, Pod, Receivers, Snapshot,
         model::Exposed,
         watch::{Change, Delta},
     },
@@ -125,6 +125,19 @@ impl World {
             }
             Change::Service(delta) => self.absorb_exposed(delta, "Service"),
             Change::Ingress(delta) => self.absorb_exposed(delta, "Ingress"),
+            Change::ValidatingWebhooks(delta) => self.absorb_receivers(delta, "ValidatingWebhookConfiguration"),
+            Change::MutatingWebhooks(delta) => self.absorb_receivers(delta, "MutatingWebhookConfiguration"),
+            Change::ApiService(delta) => self.absorb_receivers(delta, "APIService"),
+            Change::Drivers(delta) => {
+                put(&mut self.snapshot.drivers, delta);
+                self.mark_residencies();
+            }
+            Change::ApiServers(delta) => {
+                put(&mut self.snapshot.api_servers, delta);
+                self.mark_residencies();
+                let governed = self.governed();
+                self.mark_governed(governed);
+            }
             Change::ClusterPolicy(delta) => self.absorb_cluster_policies(Some(delta)),
             Change::ClusterPoliciesUnserved => self.absorb_cluster_policies(None),
         }
@@ -238,7 +251,29 @@ impl World {
                 all.extend(new.into_iter().map(|(key, exposed)| ((key, kind), exposed)));
             }
         }
+        let receive = |receivers: &Receivers| receivers.services().any(|key| spaces.contains(&key.namespace));
+        if self.snapshot.receivers.values().any(receive) {
+            let governed = self.governed(); // each is judged by where its objects are sent
+            self.mark_governed(governed);
+        }
         self.mark_governed(spaces);
+    }
+
+    fn absorb_receivers(&mut self, delta: Delta<String, Receivers>, kind: &'static str) {
+        let all = &mut self.snapshot.receivers;
+        let before = all.clone();
+        match delta {
+            Delta::Applied(name, receivers) => drop(all.insert((kind, name), receivers)),
+            Delta::Gone(name) => drop(all.remove(&(kind, name))),
+            Delta::Replaced(new) => {
+                all.retain(|(other, _), _| *other != kind);
+                all.extend(new.into_iter().map(|(name, receivers)| ((kind, name), receivers)));
+            }
+        }
+        if *all != before {
+            let governed = self.governed();
+            self.mark_governed(governed);
+        }
     }
 
     /// Takes in a change of ClusterNetworkPolicies; `None` where they are served no more.

@@ -3,10 +3,16 @@
 //! A list that is still arriving replaces nothing: objects disappear only by a delete event or by a whole new list, so
 //! that a broken connection never looks like an empty cluster.
 
-use std::{collections::BTreeMap, fmt::Debug, future::Future, pin::pin, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, future::Future, net::IpAddr, pin::pin, time::Duration};
 
 use futures::StreamExt as _;
-use k8s_openapi::api::{core::v1 as core, networking::v1 as net, rbac::v1 as rbac, storage::v1 as storage};
+use k8s_openapi::{
+    api::{
+        admissionregistration::v1 as admission, core::v1 as core, discovery::v1::EndpointSlice, networking::v1 as net,
+        rbac::v1 as rbac, storage::v1 as storage,
+    },
+    kube_aggregator::pkg::apis::apiregistration::v1::APIService,
+};
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     runtime::{WatchStreamExt as _, utils::Backoff, watcher},
@@ -15,8 +21,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::{
-    ClusterPolicy, cluster_policy, convert,
-    model::{Claim, Class, Exposed, Key, Namespace, Node, Pod, Policy, RoleBinding, Volume},
+    ClusterPolicy, Receivers, cluster_policy, convert,
+    model::{Claim, Class, Drivers, Exposed, Key, Namespace, Node, Pod, Policy, RoleBinding, Volume},
 };
 use crate::{
     api::{DataCenter, DataResidency},
@@ -61,6 +67,16 @@ pub enum Change {
     Service(Delta<Key, Exposed>),
     /// To Ingresses.
     Ingress(Delta<Key, Exposed>),
+    /// To validating webhooks.
+    ValidatingWebhooks(Delta<String, Receivers>),
+    /// To mutating webhooks.
+    MutatingWebhooks(Delta<String, Receivers>),
+    /// To APIServices that others serve.
+    ApiService(Delta<String, Receivers>),
+    /// To the CSI drivers on nodes.
+    Drivers(Delta<String, Drivers>),
+    /// To the addresses of the API servers.
+    ApiServers(Delta<String, Vec<IpAddr>>),
     /// To ClusterNetworkPolicies, which are served.
     ClusterPolicy(Delta<String, ClusterPolicy>),
     /// ClusterNetworkPolicy is served no more, and there are none.
@@ -68,7 +84,7 @@ pub enum Change {
 }
 
 /// How many kinds are always watched, so that nothing is decided before each was read.
-pub const KINDS: usize = 12;
+pub const KINDS: usize = 17;
 
 /// Starts every watch; each ends when the receiver is dropped. Pods are read when it is known which annotations give one a
 /// further network.
@@ -94,6 +110,7 @@ pub fn start(
         Change::Volume,
     );
     follow(client, &sink, |class: storage::StorageClass| (class.name_any(), Some(Class::from(class))), Change::Class);
+    follow(client, &sink, |node: storage::CSINode| (node.name_any(), Some(convert::drivers(node))), Change::Drivers);
     follow(client, &sink, |policy: net::NetworkPolicy| (key(&policy), Some(Policy::from(policy))), Change::Policy);
     follow(
         client,
@@ -113,10 +130,30 @@ pub fn start(
         |ingress: net::Ingress| (key(&ingress), Some(convert::exposed_ingress(&ingress))),
         Change::Ingress,
     );
+    follow(client, &sink, |one: admission::ValidatingWebhookConfiguration| named(one), Change::ValidatingWebhooks);
+    follow(client, &sink, |one: admission::MutatingWebhookConfiguration| named(one), Change::MutatingWebhooks);
+    follow(client, &sink, |one: APIService| named(one), Change::ApiService);
     follow(client, &sink, |one: DataCenter| (one.name_any(), Some(one)), Change::DataCenter);
     follow(client, &sink, |one: DataResidency| (one.name_any(), Some(one)), Change::Residency);
+    // The API servers write their own addresses under this name, and no others' endpoints are read.
+    follow_in(
+        Api::namespaced(client.clone(), "default"),
+        watcher::Config::default().fields("metadata.name=kubernetes"),
+        &sink,
+        |slice: EndpointSlice| (slice.name_any(), Some(convert::addresses(&slice))),
+        Change::ApiServers,
+    );
     cluster_policy::follow(client, &sink);
     changes
+}
+
+/// What of an object says to whom others are sent; nothing where it names nobody.
+fn named<K: Resource>(object: K) -> (String, Option<Receivers>)
+where
+    Receivers: From<K>,
+{
+    let (name, named) = (object.name_any(), Receivers::from(object));
+    (name, (!named.receivers.is_empty()).then_some(named))
 }
 
 fn key<K: Resource>(object: &K) -> Key {
@@ -134,11 +171,25 @@ fn follow<K, I, T>(
     I: Ord + Send + 'static,
     T: Send + 'static,
 {
-    let api: Api<K> = Api::all(client.clone());
+    follow_in(Api::all(client.clone()), watcher::Config::default(), sink, project, wrap);
+}
+
+/// Follows what `config` selects of one kind.
+fn follow_in<K, I, T>(
+    api: Api<K>,
+    config: watcher::Config,
+    sink: &mpsc::Sender<Change>,
+    project: impl Fn(K) -> (I, Option<T>) + Send + 'static,
+    wrap: fn(Delta<I, T>) -> Change,
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    I: Ord + Send + 'static,
+    T: Send + 'static,
+{
     let sink = sink.clone();
     tokio::spawn(async move {
         let kind = K::kind(&());
-        let mut events = pin!(watcher(api, watcher::Config::default()).backoff(Patience::default()));
+        let mut events = pin!(watcher(api, config).backoff(Patience::default()));
         let mut arriving = BTreeMap::new();
         while let Some(event) = events.next().await {
             match event {
