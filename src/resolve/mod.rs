@@ -10,6 +10,7 @@ mod fit;
 mod locate;
 mod provider_id;
 mod residency;
+pub mod role_bindings;
 mod storage_class;
 mod topology_key;
 

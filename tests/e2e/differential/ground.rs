@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domicile::{
     audit::{Scene, audit},
-    domain::{Catalogue, Mutation, Named, Residencies},
-    observe::{self, Claim, Class, Exposed, Key, Node, Pod, Policy, Volume},
+    domain::{Catalogue, Named, Residencies},
+    observe::{self, Claim, Class, Exposed, Key, Node, Pod, Policy, RoleBinding, Volume},
     resolve::{self, Circumstances, Confined, Facilities, Location, Residency, Sites, locate},
 };
 use serde::de::DeserializeOwned;
@@ -19,6 +19,7 @@ pub enum Seen {
     Claim(Claim),
     Policy(Box<Policy>),
     Exposed(&'static str, Exposed),
+    RoleBinding(RoleBinding),
 }
 
 /// A governed namespace and all that the audit needs to know of it.
@@ -75,15 +76,16 @@ impl Ground {
         let residencies = resolve::resolve(&written, &facilities, &sites, &classes);
         let as_seen = observe::Namespace::from(typed::<k8s_openapi::api::core::v1::Namespace>(&space.object()));
         let Named::Residencies(named) = as_seen.named() else { panic!("{} names nothing", space.name) };
-        let circumstances = Circumstances { mutation: Mutation::default(), has_own_policies: false };
+        let circumstances = Circumstances::default();
         let none = std::iter::empty();
-        let confined =
+        let mut confined =
             resolve::confine(&as_seen, &named, &residencies, [name], none, &locations, circumstances).unwrap();
         for (key, value) in confined.confinement.annotations() {
             if !["domicile.dev/mutation", "domicile.dev/held-pods"].contains(&key) {
                 assert_eq!(as_seen.annotations.get(key), Some(&value), "what stands is not what was resolved: {key}");
             }
         }
+        confined.confinement.held_role_bindings = vec!["*".to_owned()]; // a tenant has not the verb share
         Self {
             space,
             name: name.to_owned(),
@@ -110,6 +112,8 @@ impl Ground {
             pods: vec![],
             claims: vec![],
             policies: vec![],
+            role_bindings: vec![],
+            never_governed: vec!["kube-system", "kube-public", "kube-node-lease", "domicile-system"],
             cluster_policies: vec![],
             exposed: vec![],
             receivers: vec![],
@@ -123,6 +127,7 @@ impl Ground {
             Seen::Pod(pod) => scene.pods.push((&key, pod)),
             Seen::Claim(claim) => scene.claims.push((&key, claim)),
             Seen::Policy(policy) => scene.policies.push((&key, policy)),
+            Seen::RoleBinding(binding) => scene.role_bindings.push((&key, binding)),
             Seen::Exposed(kind, exposed) => scene.exposed.push((&key, kind, exposed)),
         }
         audit(&scene).iter().map(|finding| finding.rule).collect()

@@ -11,6 +11,7 @@ mod exposure;
 mod ground;
 mod pods;
 mod policies;
+mod role_bindings;
 mod words;
 
 use std::{
