@@ -90,9 +90,9 @@ pub fn audit(scene: &Scene<'_>) -> Vec<Finding> {
     findings.extend(network::audit(scene));
     findings.extend(cluster_network::audit(scene));
     findings.extend(exposure::audit(scene));
+    findings.extend(access::audit(scene));
     findings.extend(receivers::audit(scene));
     findings.extend(served::audit(scene));
-    findings.extend(access::audit(scene));
     findings.sort();
     findings
 }
@@ -130,11 +130,11 @@ mod tests {
         }
         let peers = serde_json::json!([{"to": []}, {"to": [{"ipBlock": {"cidr": "8.8.8.0/24"}}]}, {"to": [{"namespaceSelector": {}}]}]);
         stage.policy("wide", serde_json::json!({"podSelector": {}, "egress": peers}));
-        stage.webhook(Target::Host("hooks.example.com".into()));
         stage.confined.confinement.held_role_bindings = vec!["readers".into()];
         let abroad = serde_json::json!({"kind": "ServiceAccount", "name": "default", "namespace": "abroad"});
         stage.role_binding("readers", &serde_json::json!([abroad]));
         stage.role_binding("many", &serde_json::Value::from(vec![abroad; 1001]));
+        stage.webhook(Target::Host("hooks.example.com".into()));
         stage
     }
 

@@ -245,19 +245,6 @@ pub(super) fn is_managed(meta: &ObjectMeta) -> bool {
     meta.labels.as_ref().and_then(|labels| labels.get(keys::MANAGED_BY)).is_some_and(|value| value == keys::MANAGER)
 }
 
-/// The drivers that are registered on a node.
-#[must_use]
-pub fn drivers(node: storage::CSINode) -> Drivers {
-    let registered = node.spec.drivers.into_iter();
-    registered.map(|driver| (driver.name, driver.topology_keys.unwrap_or_default())).collect()
-}
-
-/// The addresses that endpoints tell.
-#[must_use]
-pub fn addresses(slice: &EndpointSlice) -> Vec<IpAddr> {
-    slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses).filter_map(|text| text.parse().ok()).collect()
-}
-
 /// So many subjects of a RoleBinding are judged: as many as `access.yaml` does.
 pub const SUBJECTS: usize = 1000;
 
@@ -289,6 +276,19 @@ fn reach(subject: &rbac::Subject) -> Option<Reach> {
 /// The namespace in what follows the prefix of such a name.
 fn third(rest: &str) -> String {
     rest.split(':').next().unwrap_or_default().to_owned()
+}
+
+/// The drivers that are registered on a node.
+#[must_use]
+pub fn drivers(node: storage::CSINode) -> Drivers {
+    let registered = node.spec.drivers.into_iter();
+    registered.map(|driver| (driver.name, driver.topology_keys.unwrap_or_default())).collect()
+}
+
+/// The addresses that endpoints tell.
+#[must_use]
+pub fn addresses(slice: &EndpointSlice) -> Vec<IpAddr> {
+    slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses).filter_map(|text| text.parse().ok()).collect()
 }
 
 /// How a Service can be reached from outside, if it can.
