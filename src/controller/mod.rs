@@ -7,6 +7,7 @@
 pub(crate) mod canary;
 mod class;
 mod cluster_policy;
+mod delta;
 mod eviction;
 mod judge;
 mod memory;

@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::cluster_policy;
+use super::{
+    cluster_policy,
+    delta::{namespaces_of, put, touched},
+};
 use crate::{
     compile::cluster_network,
     domain::{Catalogue, Mutation, Named, keys},
@@ -452,27 +455,4 @@ impl World {
 fn is_older(new: &Namespace, known: &Namespace) -> bool {
     let version = |space: &Namespace| space.resource_version.parse::<u64>().ok();
     matches!((version(new), version(known)), (Some(new), Some(known)) if new < known)
-}
-
-fn put<I: Ord, T>(all: &mut BTreeMap<I, T>, delta: Delta<I, T>) {
-    match delta {
-        Delta::Applied(id, object) => drop(all.insert(id, object)),
-        Delta::Gone(id) => drop(all.remove(&id)),
-        Delta::Replaced(new) => *all = new,
-    }
-}
-
-/// The ids that a change may have touched.
-fn touched<I: Ord + Clone, T>(delta: &Delta<I, T>, known: &BTreeMap<I, T>) -> BTreeSet<I> {
-    match delta {
-        Delta::Applied(id, _) | Delta::Gone(id) => BTreeSet::from([id.clone()]),
-        Delta::Replaced(new) => known.keys().chain(new.keys()).cloned().collect(),
-    }
-}
-
-fn namespaces_of<T>(delta: &Delta<Key, T>, known: &BTreeMap<Key, T>) -> BTreeSet<String> {
-    match delta {
-        Delta::Applied(key, _) | Delta::Gone(key) => BTreeSet::from([key.namespace.clone()]),
-        Delta::Replaced(new) => known.keys().chain(new.keys()).map(|key| key.namespace.clone()).collect(),
-    }
 }
