@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Scene;
 use crate::{
     domain::{Confinement, Finding, Jurisdiction, Mutation, Named, Residencies},
-    observe::{Claim, Class, ClusterPolicy, Exposed, Key, Namespace, Owner, Pod, Policy, Volume},
+    observe::{Claim, Class, ClusterPolicy, Endpoints, Exposed, Key, Namespace, Owner, Pod, Policy, Volume},
     resolve::{Confined, Location, NodeConflict, Residency, WantedClass},
 };
 
@@ -24,6 +24,7 @@ pub(super) struct Stage {
     pub policies: BTreeMap<Key, Policy>,
     pub cluster_policies: BTreeMap<String, ClusterPolicy>,
     exposed: Vec<(Key, &'static str, Exposed)>,
+    endpoints: BTreeMap<Key, Endpoints>,
     pub volumes: BTreeMap<String, Volume>,
     pub classes: BTreeMap<String, Class>,
     locations: BTreeMap<String, Location>,
@@ -97,6 +98,7 @@ impl Stage {
             policies: BTreeMap::new(),
             cluster_policies: BTreeMap::new(),
             exposed: vec![],
+            endpoints: BTreeMap::new(),
             volumes: BTreeMap::new(),
             classes: BTreeMap::new(),
             locations: locations.map(|(node, location)| (node.to_owned(), location)).into(),
@@ -139,6 +141,11 @@ impl Stage {
         ));
     }
 
+    pub fn endpoints(&mut self, name: &str, addresses: &[&str]) {
+        let addresses = addresses.iter().map(|address| (*address).to_owned()).collect();
+        self.endpoints.insert(Key::new("shop", name), Endpoints { addresses, ..Endpoints::default() });
+    }
+
     pub fn scene(&self) -> Scene<'_> {
         Scene {
             namespace: &self.namespace,
@@ -150,6 +157,7 @@ impl Stage {
             policies: self.policies.iter().collect(),
             cluster_policies: self.cluster_policies.iter().collect(),
             exposed: self.exposed.iter().map(|(key, kind, exposed)| (key, *kind, exposed)).collect(),
+            endpoints: self.endpoints.iter().collect(),
             volumes: &self.volumes,
             classes: &self.classes,
             locations: &self.locations,

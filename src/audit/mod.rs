@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     domain::{Finding, Jurisdiction, Residencies},
-    observe::{Claim, Class, ClusterPolicy, Exposed, Key, Namespace, Pod, Policy, Volume},
+    observe::{Claim, Class, ClusterPolicy, Endpoints, Exposed, Key, Namespace, Pod, Policy, Volume},
     resolve::{Confined, Location, Residency},
 };
 
@@ -42,6 +42,8 @@ pub struct Scene<'a> {
     pub cluster_policies: Vec<(&'a String, &'a ClusterPolicy)>,
     /// Its services and Ingresses that can be reached from outside, or lead there.
     pub exposed: Vec<(&'a Key, &'static str, &'a Exposed)>,
+    /// Its EndpointSlices that were written by hand.
+    pub endpoints: Vec<(&'a Key, &'a Endpoints)>,
     /// Every volume of the cluster.
     pub volumes: &'a BTreeMap<String, Volume>,
     /// Every StorageClass of the cluster.
@@ -110,6 +112,7 @@ mod tests {
         for how in ["LoadBalancer", "Ingress", "ExternalName", "externalIPs"] {
             stage.exposed(how, how, false);
         }
+        stage.endpoints("by-hand", &["198.51.100.7"]);
         let peers = serde_json::json!([{"to": []}, {"to": [{"ipBlock": {"cidr": "8.8.8.0/24"}}]}, {"to": [{"namespaceSelector": {}}]}]);
         stage.policy("wide", serde_json::json!({"podSelector": {}, "egress": peers}));
         stage
@@ -120,7 +123,7 @@ mod tests {
         let stage = broken();
         let rules: std::collections::BTreeSet<&str> =
             audit(&stage.scene()).iter().map(|finding| finding.rule).collect();
-        assert_eq!(rules.len(), 14, "{rules:?}");
+        assert_eq!(rules.len(), 15, "{rules:?}");
         for rule in rules.into_iter().chain([network::SIZE]).filter(|rule| !OF_THE_AUDIT_ALONE.contains(rule)) {
             assert!(POLICIES.iter().any(|text| text.contains(&format!("[{rule}]"))), "{rule}");
         }

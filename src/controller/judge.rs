@@ -62,6 +62,7 @@ pub fn scene<T>(world: &World, space: &Namespace, look: impl FnOnce(&Scene<'_>) 
         policies: in_namespace(&snapshot.policies, &space.name).collect(),
         cluster_policies: snapshot.cluster_policies.iter().flatten().collect(),
         exposed: exposed.map(|((key, kind), exposed)| (key, *kind, exposed)).collect(),
+        endpoints: in_namespace(&snapshot.endpoints, &space.name).collect(),
         volumes: &snapshot.volumes,
         classes: &snapshot.classes,
         locations: &world.locations,

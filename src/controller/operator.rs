@@ -400,6 +400,7 @@ pub fn is_whole(change: &Change) -> bool {
         Change::Class(delta) => matches!(delta, Delta::Replaced(_)),
         Change::Policy(delta) => matches!(delta, Delta::Replaced(_)),
         Change::Service(delta) | Change::Ingress(delta) => matches!(delta, Delta::Replaced(_)),
+        Change::Endpoints(delta) => matches!(delta, Delta::Replaced(_)),
         Change::ClusterPolicy(_) | Change::ClusterPoliciesUnserved => false, // nothing waits for it
     }
 }

@@ -113,6 +113,11 @@ impl World {
                 put(&mut self.snapshot.policies, delta);
                 self.mark_governed(spaces);
             }
+            Change::Endpoints(delta) => {
+                let spaces = namespaces_of(&delta, &self.snapshot.endpoints);
+                put(&mut self.snapshot.endpoints, delta);
+                self.mark_governed(spaces);
+            }
             Change::Volume(delta) => {
                 put(&mut self.snapshot.volumes, delta);
                 let governed = self.governed();

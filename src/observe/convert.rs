@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use k8s_openapi::{
-    api::{core::v1 as core, networking::v1 as net, storage::v1 as storage},
+    api::{core::v1 as core, discovery::v1 as discovery, networking::v1 as net, storage::v1 as storage},
     apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference},
 };
 
 use super::{
     Resources,
-    model::{Claim, Class, Exposed, Map, Namespace, Node, Owner, Phase, Pod, Policy, Volume},
+    model::{Claim, Class, Endpoints, Exposed, Map, Namespace, Node, Owner, Phase, Pod, Policy, Volume},
 };
 use crate::domain::{Cidr, keys};
 
@@ -243,6 +243,15 @@ pub fn exposed_service(service: &core::Service) -> Option<Exposed> {
 #[must_use]
 pub fn exposed_ingress(ingress: &net::Ingress) -> Exposed {
     Exposed { uid: ingress.metadata.uid.clone().unwrap_or_default(), how: "Ingress".to_owned(), external_ips: false }
+}
+
+impl From<discovery::EndpointSlice> for Endpoints {
+    fn from(slice: discovery::EndpointSlice) -> Self {
+        Self {
+            uid: slice.metadata.uid.unwrap_or_default(),
+            addresses: slice.endpoints.iter().flat_map(|one| &one.addresses).map(|text| plain(text)).collect(),
+        }
+    }
 }
 
 #[cfg(test)]

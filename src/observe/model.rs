@@ -64,6 +64,9 @@ pub struct Snapshot {
     /// Services and Ingresses that reach outside the cluster.
     #[serde(skip)]
     pub exposed: BTreeMap<(Key, &'static str), Exposed>,
+    /// EndpointSlices that the controller of Services with selectors does not say are its own.
+    #[serde(skip)]
+    pub endpoints: BTreeMap<Key, Endpoints>,
     /// ClusterNetworkPolicies, others' among them; `None` where the kind is not served, or was not read yet.
     #[serde(skip)]
     pub cluster_policies: Option<BTreeMap<String, ClusterPolicy>>,
@@ -81,6 +84,7 @@ impl Snapshot {
             "PersistentVolumeClaim" => self.claims.get(&key).is_some_and(|claim| claim.uid == subject.uid),
             "ClusterNetworkPolicy" => self.cluster_policies.as_ref().is_some_and(|all| all.contains_key(&subject.name)),
             "NetworkPolicy" => self.policies.get(&key).is_some_and(|policy| policy.uid == subject.uid),
+            "EndpointSlice" => self.endpoints.get(&key).is_some_and(|slice| slice.uid == subject.uid),
             _ => true,
         }
     }
@@ -282,6 +286,15 @@ pub struct Exposed {
     pub how: String,
     /// Whether a Service of whatever type has `externalIPs`, too.
     pub external_ips: bool,
+}
+
+/// An EndpointSlice that was written by hand, or copied from Endpoints that were.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Endpoints {
+    /// Its UID.
+    pub uid: String,
+    /// Every address of every endpoint, ready or not, as it is written.
+    pub addresses: Vec<String>,
 }
 
 /// The objects of one namespace in a map by namespace and name.

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, fmt::Debug, pin::pin, time::Duration};
 
 use futures::StreamExt as _;
-use k8s_openapi::api::{core::v1 as core, networking::v1 as net, storage::v1 as storage};
+use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery, networking::v1 as net, storage::v1 as storage};
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     runtime::{WatchStreamExt as _, utils::Backoff, watcher},
@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::{
     ClusterPolicy, cluster_policy, convert,
-    model::{Claim, Class, Exposed, Key, Namespace, Node, Pod, Policy, Volume},
+    model::{Claim, Class, Endpoints, Exposed, Key, Namespace, Node, Pod, Policy, Volume},
 };
 use crate::api::{DataCenter, DataResidency};
 
@@ -56,6 +56,8 @@ pub enum Change {
     Service(Delta<Key, Exposed>),
     /// To Ingresses.
     Ingress(Delta<Key, Exposed>),
+    /// To EndpointSlices that nobody vouches for.
+    Endpoints(Delta<Key, Endpoints>),
     /// To ClusterNetworkPolicies, which are served.
     ClusterPolicy(Delta<String, ClusterPolicy>),
     /// ClusterNetworkPolicy is served no more, and there are none.
@@ -63,7 +65,11 @@ pub enum Change {
 }
 
 /// How many kinds are always watched, so that nothing is decided before each was read.
-pub const KINDS: usize = 11;
+pub const KINDS: usize = 12;
+
+/// EndpointSlices but those that follow the pods of a Service, of which a large cluster has many and which change with every
+/// pod. In a governed namespace nobody but their controller may give a slice this label, so none hides behind it.
+const WRITTEN_BY_HAND: &str = "endpointslice.kubernetes.io/managed-by!=endpointslice-controller.k8s.io";
 
 /// Starts every watch; each ends when the receiver is dropped.
 #[must_use]
@@ -93,6 +99,13 @@ pub fn start(client: &Client) -> mpsc::Receiver<Change> {
         |ingress: net::Ingress| (key(&ingress), Some(convert::exposed_ingress(&ingress))),
         Change::Ingress,
     );
+    follow_some(
+        client,
+        &sink,
+        watcher::Config::default().labels(WRITTEN_BY_HAND),
+        |slice: discovery::EndpointSlice| (key(&slice), Some(Endpoints::from(slice))),
+        Change::Endpoints,
+    );
     follow(client, &sink, |one: DataCenter| (one.name_any(), Some(one)), Change::DataCenter);
     follow(client, &sink, |one: DataResidency| (one.name_any(), Some(one)), Change::Residency);
     cluster_policy::follow(client, &sink);
@@ -114,11 +127,26 @@ fn follow<K, I, T>(
     I: Ord + Send + 'static,
     T: Send + 'static,
 {
+    follow_some(client, sink, watcher::Config::default(), project, wrap);
+}
+
+/// The same of those objects alone that `which` selects.
+fn follow_some<K, I, T>(
+    client: &Client,
+    sink: &mpsc::Sender<Change>,
+    which: watcher::Config,
+    project: fn(K) -> (I, Option<T>),
+    wrap: fn(Delta<I, T>) -> Change,
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    I: Ord + Send + 'static,
+    T: Send + 'static,
+{
     let api: Api<K> = Api::all(client.clone());
     let sink = sink.clone();
     tokio::spawn(async move {
         let kind = K::kind(&());
-        let mut events = pin!(watcher(api, watcher::Config::default()).backoff(Patience::default()));
+        let mut events = pin!(watcher(api, which).backoff(Patience::default()));
         let mut arriving = BTreeMap::new();
         while let Some(event) = events.next().await {
             match event {
