@@ -38,6 +38,9 @@ use crate::{
 
 /// Statuses wait so long, so that one is written for many changes.
 const STATUS_DELAY: Duration = Duration::from_millis(200);
+/// So long after its start an operator leaves what stands of residencies' statuses, unless it has looked at the admission
+/// policies before: what the one before it saw is not Unknown for a moment, each time that one is replaced.
+const FIRST_LOOK: Duration = Duration::from_secs(10);
 /// The longest sleep.
 const LONGEST: Duration = Duration::from_secs(60);
 /// So many changes are taken in before work is looked at again.
@@ -53,6 +56,8 @@ pub struct Operator {
     metrics: Arc<Metrics>,
     world: World,
     surroundings: Surroundings,
+    /// Until when the first look at them is waited for; `None` once it was had.
+    looks_until: Option<Instant>,
     queue: Queue,
     running: Running,
     judged: BTreeMap<String, Judged>,
@@ -74,6 +79,7 @@ impl Operator {
             metrics,
             world: World::new(own_namespace),
             surroundings: Surroundings::default(),
+            looks_until: Some(Instant::now() + FIRST_LOOK),
             queue: Queue::default(),
             running: Running::new(),
             judged: BTreeMap::new(),
@@ -138,7 +144,7 @@ impl Operator {
         if let Some(mutation) = found.canary.mutation {
             self.world.set_mutation(mutation);
         }
-        if found != self.surroundings {
+        if self.looks_until.take().is_some() || found != self.surroundings {
             tracing::info!(installed = ?found.installed, canary = ?found.canary, "looked at the admission policies");
             self.surroundings = found;
             self.world.mark_residencies();
@@ -148,12 +154,14 @@ impl Operator {
     /// Starts everything that is due and may be worked on.
     fn start_due(&mut self) {
         let now = Instant::now();
+        let unseen = self.looks_until.map(|until| until.saturating_duration_since(now));
         for work in self.world.take_due() {
             let delay = match &work {
                 Work::Node(_) | Work::Namespace(_) | Work::Eviction(_) | Work::Class(_) | Work::ClusterPolicy(_) => {
                     Duration::ZERO
                 }
-                Work::Residency(_) | Work::DataCenter(_) => STATUS_DELAY,
+                Work::Residency(_) => unseen.unwrap_or_default().max(STATUS_DELAY),
+                Work::DataCenter(_) => STATUS_DELAY,
             };
             self.queue.add(work, now + delay);
         }
