@@ -172,7 +172,8 @@ pub struct Network {
     /// Who may open connections to governed pods.
     #[serde(default)]
     pub ingress: Ingress,
-    /// Whether LoadBalancer and NodePort services, Ingresses and Gateway routes are allowed.
+    /// Whether LoadBalancer and NodePort services, Ingresses and Gateway routes are allowed. While ingress is `Restricted`, such
+    /// services need `externalTrafficPolicy: Local`, since nodes else hide the addresses of their clients.
     #[serde(default)]
     pub exposure: ExposurePolicy,
 }

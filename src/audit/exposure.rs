@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use crate::{
-    domain::{Cidr, Exposure, Finding, Leg, Subject, Verdict},
+    domain::{Cidr, Confinement, Exposure, Finding, Ingress, Leg, Subject, Verdict},
     observe::{Endpoints, Exposed, Key},
 };
 
@@ -17,8 +17,8 @@ const OF_THE_API_SERVER: (&str, &str) = ("default", "kubernetes");
 
 /// Judges every Service and Ingress that is exposed, and every EndpointSlice that was written by hand.
 pub(super) fn audit(scene: &Scene<'_>) -> Vec<Finding> {
-    let exposure = scene.confined.confinement.exposure;
-    let exposed = scene.exposed.iter().flat_map(|(key, kind, exposed)| judge(key, kind, exposed, exposure));
+    let confinement = &scene.confined.confinement;
+    let exposed = scene.exposed.iter().flat_map(|(key, kind, exposed)| judge(key, kind, exposed, confinement));
     exposed.chain(scene.endpoints.iter().filter_map(|(key, slice)| endpoint(scene, key, slice))).collect()
 }
 
@@ -49,7 +49,8 @@ fn lies_in(address: &str, networks: &[Cidr]) -> bool {
     parsed.is_some_and(|ip| networks.iter().any(|network| network.contains_address(ip)))
 }
 
-fn judge(key: &Key, kind: &'static str, exposed: &Exposed, exposure: Exposure) -> Vec<Finding> {
+fn judge(key: &Key, kind: &'static str, exposed: &Exposed, confinement: &Confinement) -> Vec<Finding> {
+    let exposure = confinement.exposure;
     let finding = |rule, message: String, remedy: &str| Finding {
         verdict: Verdict::NonCompliant,
         leg: Leg::Exposure,
@@ -77,6 +78,12 @@ fn judge(key: &Key, kind: &'static str, exposed: &Exposed, exposure: Exposure) -
             format!("a Service of type {how} is reached from outside the cluster, and exposure is {exposure}"),
             "make it a ClusterIP, or ask for spec.network.exposure: Allow of the DataResidency",
         )),
+        _ if exposed.hides_source && confinement.ingress == Ingress::Restricted => findings.push(finding(
+            "domicile/hidden-source",
+            "nodes put their own address in place of the client's, and spec.network.ingress.policy is Restricted"
+                .to_owned(),
+            "set externalTrafficPolicy: Local, or ask for spec.network.ingress.policy: Open of the DataResidency",
+        )),
         _ => {}
     }
     if exposed.external_ips || how == "externalIPs" {
@@ -97,7 +104,7 @@ mod tests {
     fn rules(how: &str, external_ips: bool, exposure: Exposure) -> Vec<&'static str> {
         let mut stage = Stage::new();
         stage.confined.confinement.exposure = exposure;
-        stage.exposed("web", how, external_ips);
+        stage.exposed("web", how, |exposed| exposed.external_ips = external_ips);
         audit(&stage.scene()).iter().map(|finding| finding.rule).collect()
     }
 
@@ -136,6 +143,16 @@ mod tests {
         assert!(endpoint(&scene, &Key::new("default", "kubernetes"), slice).is_none());
         assert!(endpoint(&scene, &Key::new("default", "kubernetes-2"), slice).is_some());
         assert!(endpoint(&scene, &Key::new("shop", "kubernetes"), slice).is_some());
+    }
+
+    #[test]
+    fn a_client_whose_address_is_hidden_is_a_finding_while_ingress_is_restricted() {
+        let mut stage = Stage::new();
+        stage.confined.confinement.exposure = Exposure::Allow;
+        stage.exposed("web", "NodePort", |exposed| exposed.hides_source = true);
+        assert_eq!(stage.one(audit).rule, "domicile/hidden-source");
+        stage.confined.confinement.ingress = Ingress::Open;
+        assert!(audit(&stage.scene()).is_empty());
     }
 
     #[test]

@@ -132,13 +132,11 @@ impl Stage {
         self.policies.insert(Key::new("shop", name), policy);
     }
 
-    pub fn exposed(&mut self, name: &str, how: &str, external_ips: bool) {
+    pub fn exposed(&mut self, name: &str, how: &str, change: impl FnOnce(&mut Exposed)) {
         let kind = if how == "Ingress" { "Ingress" } else { "Service" };
-        self.exposed.push((
-            Key::new("shop", name),
-            kind,
-            Exposed { how: how.into(), external_ips, ..Exposed::default() },
-        ));
+        let mut exposed = Exposed { how: how.into(), ..Exposed::default() };
+        change(&mut exposed);
+        self.exposed.push((Key::new("shop", name), kind, exposed));
     }
 
     pub fn endpoints(&mut self, name: &str, addresses: &[&str]) {

@@ -110,7 +110,7 @@ mod tests {
         });
         stage.claim("data", Some("gp3"), Some("nowhere"));
         for how in ["LoadBalancer", "Ingress", "ExternalName", "externalIPs"] {
-            stage.exposed(how, how, false);
+            stage.exposed(how, how, |_| {});
         }
         stage.endpoints("by-hand", &["198.51.100.7"]);
         let peers = serde_json::json!([{"to": []}, {"to": [{"ipBlock": {"cidr": "8.8.8.0/24"}}]}, {"to": [{"namespaceSelector": {}}]}]);
@@ -124,7 +124,11 @@ mod tests {
         let rules: std::collections::BTreeSet<&str> =
             audit(&stage.scene()).iter().map(|finding| finding.rule).collect();
         assert_eq!(rules.len(), 15, "{rules:?}");
-        for rule in rules.into_iter().chain([network::SIZE]).filter(|rule| !OF_THE_AUDIT_ALONE.contains(rule)) {
+        for rule in rules
+            .into_iter()
+            .chain([network::SIZE, "domicile/hidden-source"])
+            .filter(|rule| !OF_THE_AUDIT_ALONE.contains(rule))
+        {
             assert!(POLICIES.iter().any(|text| text.contains(&format!("[{rule}]"))), "{rule}");
         }
     }

@@ -236,13 +236,21 @@ pub fn exposed_service(service: &core::Service) -> Option<Exposed> {
         _ if external_ips => "externalIPs",
         _ => return None,
     };
-    Some(Exposed { uid: service.metadata.uid.clone().unwrap_or_default(), how: how.to_owned(), external_ips })
+    let hides_source =
+        matches!(how, "LoadBalancer" | "NodePort") && spec.external_traffic_policy.as_deref() != Some("Local");
+    let uid = service.metadata.uid.clone().unwrap_or_default();
+    Some(Exposed { uid, how: how.to_owned(), external_ips, hides_source })
 }
 
 /// An Ingress exposes by being there.
 #[must_use]
 pub fn exposed_ingress(ingress: &net::Ingress) -> Exposed {
-    Exposed { uid: ingress.metadata.uid.clone().unwrap_or_default(), how: "Ingress".to_owned(), external_ips: false }
+    Exposed {
+        uid: ingress.metadata.uid.clone().unwrap_or_default(),
+        how: "Ingress".to_owned(),
+        external_ips: false,
+        hides_source: false, // its controller's Service does, or does not
+    }
 }
 
 impl From<discovery::EndpointSlice> for Endpoints {

@@ -286,6 +286,8 @@ pub struct Exposed {
     pub how: String,
     /// Whether a Service of whatever type has `externalIPs`, too.
     pub external_ips: bool,
+    /// Whether nodes put their own address in place of a client's, so that network policies judge the wrong one.
+    pub hides_source: bool,
 }
 
 /// An EndpointSlice that was written by hand, or copied from Endpoints that were.

@@ -42,7 +42,15 @@ fn a_new_data_center_is_used_at_once() {
         let status = stage.admin.get(&DATA_RESIDENCY, "", "island")["status"].clone();
         when(status["dataCenters"] == json!(["singapore-1", "singapore-2"]), || status.to_string())
     });
-    shop.accepts("{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: new}, spec: {podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 10.61.7.0/24}}]}]}}");
+    let opening = |name: &str, rule: &str| {
+        Manifest::from(format!(
+            "{{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {{name: {name}}}, spec: {{podSelector: {{}}, policyTypes: [Egress], egress: [{rule}]}}}}"
+        ))
+    };
+    shop.accepts(opening("new", "{to: [{ipBlock: {cidr: 10.61.7.0/24}}]}"));
+    if stage.mutates() {
+        shop.accepts(opening("narrowed", "{}"));
+    }
 
     // A zone is added, and the class follows in place.
     let uid = stage.admin.get(&STORAGE_CLASS, "", "island-ssd")["metadata"]["uid"].clone();
@@ -59,6 +67,13 @@ fn a_new_data_center_is_used_at_once() {
         let networks = shop.annotation("domicile.dev/networks");
         when(networks == "10.60.0.0/16", || networks)
     });
+    // What tenants had opened to it is told, and is refused from now on.
+    let opened: &[&str] = if stage.mutates() { &["new", "narrowed"] } else { &["new"] };
+    for name in opened {
+        shop.tells(&[&format!("NetworkPolicy {name}:"), "[domicile/network-foreign]"]);
+    }
+    stage.becomes("island", "Compliant", "False");
+    shop.rejects(opening("late", "{to: [{ipBlock: {cidr: 10.61.7.0/24}}]}"), "[domicile/network-foreign]");
 }
 
 #[test]
@@ -67,7 +82,7 @@ fn an_edit_of_a_residency_holds_at_once() {
     let residency = stage.makes_residency("edited", "{jurisdictions: [CN], network: {exposure: Allow}, storage: {classes: [{name: edited-ssd, provisioner: diskplugin.csi.alibabacloud.com}]}}");
     let shop = stage.governed("edited");
     let balanced = Manifest::from(
-        "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {type: LoadBalancer, ports: [{port: 80}]}}",
+        "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {type: LoadBalancer, externalTrafficPolicy: Local, ports: [{port: 80}]}}",
     )
     .in_namespace(&shop.name);
     stage.tenant.try_create(&balanced).expected();

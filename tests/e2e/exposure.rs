@@ -32,11 +32,32 @@ fn with_allow_it_is_and_names_still_do_not_lead_out() {
     let stage = shared();
     let _residency = stage.makes_residency("exposing", "{jurisdictions: [CN], network: {exposure: Allow}}");
     let shop = stage.governed("exposing");
-    shop.accepts(service("{type: LoadBalancer}").named("balanced"));
-    shop.accepts(service("{type: NodePort}").named("node-port"));
+    shop.accepts(service("{type: LoadBalancer, externalTrafficPolicy: Local}").named("balanced"));
+    shop.accepts(service("{type: NodePort, externalTrafficPolicy: Local}").named("node-port"));
     shop.accepts(INGRESS);
     shop.rejects(service("{type: ExternalName, externalName: example.com, ports: null}"), "[domicile/external-name]");
     shop.rejects(service("{externalIPs: [198.51.100.7]}"), "[domicile/external-ips]");
+}
+
+#[test]
+fn a_client_whose_address_a_node_hides_is_not_let_in() {
+    let stage = shared();
+    let residency =
+        stage.makes_residency("masking", "{jurisdictions: [CN], network: {exposure: Allow, ingress: {policy: Open}}}");
+    let shop = stage.governed("masking");
+    shop.accepts(service("{type: NodePort}").named("older"));
+    residency.becomes("spec: {network: {ingress: {policy: Restricted}}}");
+    shop.tells(&["Service older", "[domicile/hidden-source]", "externalTrafficPolicy: Local"]);
+    for kind in ["LoadBalancer", "NodePort"] {
+        let said = shop.rejects(service(&format!("{{type: {kind}}}")), "[domicile/hidden-source]");
+        assert!(said.contains("externalTrafficPolicy: Local") && said.contains("ingress is Restricted"), "{said}");
+    }
+    // What is older may be changed elsewhere, and mended.
+    shop.patch(&SERVICE, "older", "metadata: {labels: {team: one}}").expected();
+    shop.patch(&SERVICE, "older", "spec: {externalTrafficPolicy: Local}").expected();
+    shop.patch(&SERVICE, "older", "spec: {externalTrafficPolicy: Cluster}").refused("[domicile/hidden-source]");
+    // Inside the cluster nothing is hidden.
+    shop.accepts(service("{}"));
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn service() -> Json {
         ("externalIPs", 0.2, list(words(&["198.51.100.7", "10.20.0.7"]), 0..=2)),
         ("loadBalancerClass", 0.05, words(&["example.com/lb"])),
         ("loadBalancerIP", 0.05, words(&["198.51.100.7"])),
-        ("externalTrafficPolicy", 0.05, words(&["Local", "Cluster"])),
+        ("externalTrafficPolicy", 0.3, words(&["Local", "Cluster"])),
         ("publishNotReadyAddresses", 0.1, just(json!(true))),
     ]);
     object(vec![
@@ -77,7 +77,7 @@ fn what_is_exposed_is_refused_exactly_where_the_audit_finds_it() {
 }
 
 #[test]
-fn with_exposure_allowed_only_names_and_addresses_outside_are() {
+fn with_exposure_allowed_only_names_addresses_outside_and_hidden_clients_are() {
     let stage = shared();
     let ground = Ground::new(&stage, "twice-exposed", "KR", 77, "{exposure: Allow}");
     EXPOSED.run(&ground, 1, &exposed());
