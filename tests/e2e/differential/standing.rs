@@ -1,5 +1,5 @@
 //! What is older than the confinement: whatever it breaks, its owner may touch what is not judged, and delete it. Otherwise
-//! its controllers would fail, and nothing that has a finalizer could end.
+//! its controllers would fail, and nothing that has a finalizer could end. It may be mended, and made no worse.
 
 use std::collections::BTreeMap;
 
@@ -25,17 +25,16 @@ fn comparison(kind: &str) -> Comparison {
     }
 }
 
-/// Objects that Kubernetes lets into a namespace that names no residency.
-fn past(space: &Namespace, strategy: &Json, weight: u32) -> Vec<Manifest> {
+/// Objects of a strategy, where one of them is as dear as `weight` ordinary ones.
+pub fn generated(strategy: &Json, weight: u32) -> Vec<Manifest> {
     let mut runner = runner(weight);
-    let named = (0..runner.config().cases).map(|number| {
-        let object = strategy.new_tree(&mut runner).unwrap().current();
-        Manifest(object).named(&format!("it-{number}"))
-    });
-    let all: Vec<Manifest> = named.collect();
-    all.into_iter()
-        .filter_map(|object| Some(space.asks(object)).filter(Reply::ok).map(|reply| Manifest(reply.object)))
-        .collect()
+    (0..runner.config().cases).map(|_| Manifest(strategy.new_tree(&mut runner).unwrap().current())).collect()
+}
+
+/// Objects that Kubernetes lets into a namespace that names no residency.
+fn past(space: &Namespace, generated: &[Manifest]) -> Vec<Manifest> {
+    let named = generated.iter().enumerate().map(|(number, object)| object.clone().named(&format!("it-{number}")));
+    named.filter_map(|object| Some(space.asks(object)).filter(Reply::ok).map(|reply| Manifest(reply.object))).collect()
 }
 
 /// What is said against a change of this object in what nobody judges, and against its end.
@@ -54,8 +53,39 @@ fn refusals(space: &Namespace, object: &Manifest) -> Vec<String> {
     said.map(|reply| format!("{}: {} {}\n{}", reply.asked, reply.code, reply.message, object.0)).collect()
 }
 
+/// What is wrong with the answer to a change of what stands into `wanted`: what breaks nothing is a mend, and passes; what
+/// breaks a rule that was not broken before is refused.
+fn disagreement(space: &Namespace, ground: &Ground, standing: &Manifest, wanted: &Manifest) -> Option<String> {
+    let comparison = comparison(standing.kind().name);
+    let path = standing.kind().path(&space.name, standing.name());
+    let changed = wanted.clone().named(standing.name()).in_namespace(&space.name);
+    let reply = space.tenant.replace_at(&format!("{path}?dryRun=All"), &changed.0);
+    let said =
+        |what: String| format!("{what}: {} {}\nfrom {}\nto {}", reply.code, reply.message, standing.0, changed.0);
+    if reply.ok() {
+        let before = (comparison.finds)(ground, &standing.0);
+        let worse: Vec<_> = (comparison.finds)(ground, &reply.object).difference(&before).copied().collect();
+        return (!worse.is_empty()).then(|| said(format!("{worse:?} was let through")));
+    }
+    let refused = rule(&reply.message)?;
+    let judged = !comparison.of_admission.iter().any(|entry| entry.says == refused);
+    (judged && (comparison.finds)(ground, &changed.0).is_empty()).then(|| said("a mend was refused".to_owned()))
+}
+
+/// Changes of what stands that are wrongly answered: each into the next generated object of its kind.
+fn changes(space: &Namespace, ground: &Ground, standing: &[Manifest], wanted: &[Manifest]) -> Vec<String> {
+    let mut rests = BTreeMap::new();
+    let pairs = standing.iter().filter_map(|old| {
+        let rest =
+            rests.entry(old.kind().name).or_insert_with(|| wanted.iter().rev().filter(|new| new.kind() == old.kind()));
+        Some((old, rest.next()?))
+    });
+    let pairs = pairs.filter(|(old, _)| ![&POD, &CLAIM].contains(&old.kind())); // what is judged of them never changes
+    pairs.filter_map(|(old, new)| disagreement(space, ground, old, new)).collect()
+}
+
 #[test]
-fn what_stands_may_be_touched_and_ended_whatever_it_breaks() {
+fn what_stands_may_be_touched_mended_and_ended_and_made_no_worse() {
     let stage = shared();
     let ground = Ground::new(&stage, "twice-standing", "TL", NUMBER, "{tenantPolicies: Refuse}");
     let name = ground.name.as_str();
@@ -67,7 +97,8 @@ fn what_stands_may_be_touched_and_ended_whatever_it_breaks() {
         endpoints::endpoints(NUMBER),
     ];
     let space = stage.ungoverned();
-    let standing = past(&space, &either(kinds), 3);
+    let generated = generated(&either(kinds), 3);
+    let standing = past(&space, &generated);
     let mut broken = BTreeMap::<&str, usize>::new();
     for object in &standing {
         let kind = object.kind().name;
@@ -82,4 +113,6 @@ fn what_stands_may_be_touched_and_ended_whatever_it_breaks() {
     });
     let said: Vec<String> = standing.iter().flat_map(|object| refusals(&space, object)).collect();
     assert!(said.is_empty(), "{} of {}: {}", said.len(), standing.len(), said[..said.len().min(5)].join("\n"));
+    let wrong = changes(&space, &ground, &standing, &generated);
+    assert!(wrong.is_empty(), "{} of {}: {}", wrong.len(), standing.len(), wrong[..wrong.len().min(5)].join("\n"));
 }
