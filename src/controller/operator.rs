@@ -151,19 +151,22 @@ impl Operator {
         }
     }
 
+    /// When what changes now of a residency is written to its status.
+    fn residencies_told_at(&self, now: Instant) -> Instant {
+        (now + STATUS_DELAY).max(self.looks_until.unwrap_or(now))
+    }
+
     /// Starts everything that is due and may be worked on.
     fn start_due(&mut self) {
         let now = Instant::now();
-        let unseen = self.looks_until.map(|until| until.saturating_duration_since(now));
+        let told_at = self.residencies_told_at(now);
         for work in self.world.take_due() {
-            let delay = match &work {
-                Work::Node(_) | Work::Namespace(_) | Work::Eviction(_) | Work::Class(_) | Work::ClusterPolicy(_) => {
-                    Duration::ZERO
-                }
-                Work::Residency(_) => unseen.unwrap_or_default().max(STATUS_DELAY),
-                Work::DataCenter(_) => STATUS_DELAY,
+            let at = match &work {
+                Work::Node(_) | Work::Namespace(_) | Work::Eviction(_) | Work::Class(_) | Work::ClusterPolicy(_) => now,
+                Work::Residency(_) => told_at,
+                Work::DataCenter(_) => now + STATUS_DELAY,
             };
-            self.queue.add(work, now + delay);
+            self.queue.add(work, at);
         }
         while let Some(work) = self.queue.next(now) {
             match self.start(&work) {
@@ -299,7 +302,7 @@ impl Operator {
             Some(judged) => drop(self.judged.insert(name.to_owned(), judged)),
             None => drop(self.judged.remove(name)),
         }
-        let soon = Instant::now() + STATUS_DELAY;
+        let soon = self.residencies_told_at(Instant::now());
         for residency in residencies {
             self.queue.add(Work::Residency(residency), soon);
         }

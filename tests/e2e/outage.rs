@@ -91,7 +91,10 @@ fn an_operator_that_was_halted_while_everything_changed_says_what_a_fresh_one_wo
     reborn.accepts(bare_pod("web").with("spec: {nodeName: frankfurt-a}"));
     let past = joins_with_a_past(&stage);
     stays_closed(&shop);
-    stage.tenant.create(&bare_pod("late").in_namespace(&past.name)).refused("[domicile/not-confined]");
+    stage
+        .tenant
+        .create(&bare_pod("late").in_namespace(&past.name))
+        .refused("[domicile/not-confined]|[domicile/placement]");
     assert!(!past.patch(&POD, "gated", "spec: {schedulingGates: null}").ok(), "an older pod was let go");
     is_verified(&stage, "wanderer", true); // said openly: it keeps its label meanwhile
     meddles(&stage, &shop);
