@@ -15,7 +15,7 @@ COPY Cargo.toml Cargo.lock ./
 COPY src src
 # The operator knows the chart's policies and their values by heart, to see whether those in the cluster are the same.
 COPY charts/domicile/policies charts/domicile/policies
-COPY charts/domicile/values.yaml charts/domicile/
+COPY charts/domicile/values.yaml charts/domicile/further-networks.csv charts/domicile/
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     target="$(uname -m)-unknown-linux-musl" \

@@ -117,6 +117,7 @@ fn name(telling: &Telling, words: &str) -> String {
 fn reference(subject: &Subject) -> ObjectReference {
     let api_version = match subject.kind {
         "StorageClass" => "storage.k8s.io/v1",
+        "RoleBinding" => "rbac.authorization.k8s.io/v1",
         "NetworkPolicy" | "Ingress" => "networking.k8s.io/v1",
         "ClusterNetworkPolicy" => "policy.networking.k8s.io/v1alpha2",
         "DataCenter" | "DataResidency" => "domicile.dev/v1alpha1",

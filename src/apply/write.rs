@@ -8,6 +8,7 @@ use k8s_openapi::{
     api::{
         core::v1::{Namespace as LiveNamespace, Node as LiveNode, Pod as LivePod},
         networking::v1::{NetworkPolicy, NetworkPolicySpec},
+        rbac::v1::RoleBinding as LiveRoleBinding,
         storage::v1::StorageClass,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -22,7 +23,7 @@ use serde_json::{Value, json};
 use crate::{
     compile::{Changes, namespace::NamespacePatch},
     domain::keys,
-    observe::{Class, Key, Namespace, Node, Pod, Policy},
+    observe::{Class, Key, Namespace, Node, Pod, Policy, RoleBinding},
 };
 
 use super::Error;
@@ -159,6 +160,16 @@ pub async fn pods_of(client: Client, namespace: &str) -> Result<Vec<(Key, Pod)>,
     let listed = Api::<LivePod>::namespaced(client, namespace);
     let pods = limited(listed.list(&ListParams::default())).await?;
     Ok(pods.items.into_iter().map(|pod| (Key::new(namespace, &pod.name_any()), Pod::from(pod))).collect())
+}
+
+/// The RoleBindings of a namespace as the API server has them now, not as a watch has brought them.
+///
+/// # Errors
+/// Why they could not be read.
+pub async fn role_bindings_of(client: Client, namespace: &str) -> Result<Vec<RoleBinding>, Error> {
+    let listed = Api::<LiveRoleBinding>::namespaced(client, namespace);
+    let bindings = limited(listed.list(&ListParams::default())).await?;
+    Ok(bindings.items.into_iter().map(RoleBinding::from).collect())
 }
 
 /// Writes a whole status.

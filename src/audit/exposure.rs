@@ -67,7 +67,7 @@ fn judge(key: &Key, kind: &'static str, exposed: &Exposed, confinement: &Confine
             "a Service of type ExternalName leads out of the cluster".to_owned(),
             "name the host in the workload, where spec.network.egress.allow of the DataResidency decides",
         )),
-        "externalIPs" => {}
+        "externalIPs" | "ClusterIP" => {}
         "Ingress" if exposure == Exposure::Deny => findings.push(finding(
             "domicile/route",
             format!("{how} opens governed pods to the outside, and exposure is {exposure}"),
@@ -85,6 +85,13 @@ fn judge(key: &Key, kind: &'static str, exposed: &Exposed, confinement: &Confine
             "set externalTrafficPolicy: Local, or ask for spec.network.ingress.policy: Open of the DataResidency",
         )),
         _ => {}
+    }
+    if let Some(label) = exposed.mirrored.filter(|_| exposure == Exposure::Deny) {
+        findings.push(finding(
+            "domicile/route",
+            format!("the label {label} has other clusters mirror this Service, and exposure is {exposure}"),
+            "remove the label, or ask for spec.network.exposure: Allow of the DataResidency",
+        ));
     }
     if exposed.external_ips || how == "externalIPs" {
         findings.push(finding(
@@ -143,6 +150,17 @@ mod tests {
         assert!(endpoint(&scene, &Key::new("default", "kubernetes"), slice).is_none());
         assert!(endpoint(&scene, &Key::new("default", "kubernetes-2"), slice).is_some());
         assert!(endpoint(&scene, &Key::new("shop", "kubernetes"), slice).is_some());
+    }
+
+    #[test]
+    fn a_service_that_other_clusters_mirror_is_a_finding_unless_exposure_is_allowed() {
+        let service = serde_json::json!({"metadata": {"name": "web", "labels": {"mirror.linkerd.io/exported": "true"}}, "spec": {}});
+        let service = serde_json::from_value(service).unwrap();
+        let mut stage = Stage::new();
+        stage.exposed("web", "", |exposed| *exposed = crate::observe::convert::exposed_service(&service).unwrap());
+        assert_eq!(stage.one(audit).rule, "domicile/route");
+        stage.confined.confinement.exposure = Exposure::Allow;
+        assert!(audit(&stage.scene()).is_empty());
     }
 
     #[test]

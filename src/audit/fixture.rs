@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use super::Scene;
 use crate::{
-    domain::{Confinement, Finding, Jurisdiction, Mutation, Named, Residencies},
-    observe::{Claim, Class, ClusterPolicy, Endpoints, Exposed, Key, Namespace, Owner, Pod, Policy, Volume},
+    domain::{Confinement, Finding, Jurisdiction, Mutation, Named, Residencies, keys},
+    observe::{
+        Claim, Class, ClusterPolicy, Endpoints, Exposed, Key, Namespace, Owner, Pod, Policy, RoleBinding, Volume,
+    },
     resolve::{Confined, Location, NodeConflict, Residency, WantedClass},
 };
 
@@ -20,8 +22,9 @@ pub(super) struct Stage {
     pub residencies: Vec<Residency>,
     pub confined: Confined,
     pods: BTreeMap<Key, Pod>,
-    claims: BTreeMap<Key, Claim>,
+    pub claims: BTreeMap<Key, Claim>,
     pub policies: BTreeMap<Key, Policy>,
+    role_bindings: BTreeMap<Key, RoleBinding>,
     pub cluster_policies: BTreeMap<String, ClusterPolicy>,
     exposed: Vec<(Key, &'static str, Exposed)>,
     endpoints: BTreeMap<Key, Endpoints>,
@@ -96,6 +99,7 @@ impl Stage {
             pods: BTreeMap::new(),
             claims: BTreeMap::new(),
             policies: BTreeMap::new(),
+            role_bindings: BTreeMap::new(),
             cluster_policies: BTreeMap::new(),
             exposed: vec![],
             endpoints: BTreeMap::new(),
@@ -132,6 +136,13 @@ impl Stage {
         self.policies.insert(Key::new("shop", name), policy);
     }
 
+    /// A RoleBinding, whose UID is its name.
+    pub fn role_binding(&mut self, name: &str, subjects: &serde_json::Value) {
+        let live = serde_json::json!({"metadata": {"uid": name}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"}, "subjects": subjects});
+        let live: k8s_openapi::api::rbac::v1::RoleBinding = serde_json::from_value(live).unwrap();
+        self.role_bindings.insert(Key::new("shop", name), live.into());
+    }
+
     pub fn exposed(&mut self, name: &str, how: &str, change: impl FnOnce(&mut Exposed)) {
         let kind = if how == "Ingress" { "Ingress" } else { "Service" };
         let mut exposed = Exposed { how: how.into(), ..Exposed::default() };
@@ -153,6 +164,8 @@ impl Stage {
             pods: self.pods.iter().collect(),
             claims: self.claims.iter().collect(),
             policies: self.policies.iter().collect(),
+            role_bindings: self.role_bindings.iter().collect(),
+            never_governed: keys::SYSTEM_NAMESPACES.to_vec(),
             cluster_policies: self.cluster_policies.iter().collect(),
             exposed: self.exposed.iter().map(|(key, kind, exposed)| (key, *kind, exposed)).collect(),
             endpoints: self.endpoints.iter().collect(),

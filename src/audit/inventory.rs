@@ -53,7 +53,7 @@ pub fn inventory(scene: &Scene<'_>) -> Vec<Entry> {
             entry(subject, place, own)
         })
         .collect();
-    // What is left is about the namespace itself, or about objects of the cluster.
+    // What is left is about the namespace itself, about who reaches into it, or about objects of the cluster.
     entries.extend(findings.into_iter().map(|finding| entry(finding.subject.clone(), String::new(), vec![finding])));
     entries.sort();
     entries

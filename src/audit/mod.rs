@@ -4,6 +4,7 @@
 //! admission policy can see (where a pod really runs, where a volume really lies). One file per leg, one small function
 //! per rule. What cannot be told is `Unknown`, never compliant.
 
+mod access;
 pub mod cluster_network;
 mod exposure;
 #[cfg(test)]
@@ -18,7 +19,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     domain::{Finding, Jurisdiction, Residencies},
-    observe::{Claim, Class, ClusterPolicy, Endpoints, Exposed, Key, Namespace, Pod, Policy, Volume},
+    observe::{Claim, Class, ClusterPolicy, Endpoints, Exposed, Key, Namespace, Pod, Policy, RoleBinding, Volume},
     resolve::{Confined, Location, Residency},
 };
 
@@ -38,6 +39,10 @@ pub struct Scene<'a> {
     pub claims: Vec<(&'a Key, &'a Claim)>,
     /// Its network policies, Domicile's own among them.
     pub policies: Vec<(&'a Key, &'a Policy)>,
+    /// Its RoleBindings.
+    pub role_bindings: Vec<(&'a Key, &'a RoleBinding)>,
+    /// The namespaces that are never governed, whose ServiceAccounts are the cluster's own.
+    pub never_governed: Vec<&'a str>,
     /// Every ClusterNetworkPolicy of the cluster.
     pub cluster_policies: Vec<(&'a String, &'a ClusterPolicy)>,
     /// Its services and Ingresses that can be reached from outside, or lead there.
@@ -79,6 +84,7 @@ pub fn audit(scene: &Scene<'_>) -> Vec<Finding> {
     findings.extend(network::audit(scene));
     findings.extend(cluster_network::audit(scene));
     findings.extend(exposure::audit(scene));
+    findings.extend(access::audit(scene));
     findings.sort();
     findings
 }
@@ -88,7 +94,8 @@ mod tests {
     use super::{fixture::Stage, *};
     use crate::domain::Verdict;
 
-    const POLICIES: [&str; 5] = [
+    const POLICIES: [&str; 6] = [
+        include_str!("../../charts/domicile/policies/access.yaml"),
         include_str!("../../charts/domicile/policies/bindings.yaml"),
         include_str!("../../charts/domicile/policies/exposure.yaml"),
         include_str!("../../charts/domicile/policies/network.yaml"),
@@ -109,12 +116,17 @@ mod tests {
             pod.further_network = Some("k8s.v1.cni.cncf.io/networks".into());
         });
         stage.claim("data", Some("gp3"), Some("nowhere"));
+        stage.claims.values_mut().for_each(|claim| claim.placing = Some("csi.vsphere.volume-requested-topology"));
         for how in ["LoadBalancer", "Ingress", "ExternalName", "externalIPs"] {
             stage.exposed(how, how, |_| {});
         }
         stage.endpoints("by-hand", &["198.51.100.7"]);
         let peers = serde_json::json!([{"to": []}, {"to": [{"ipBlock": {"cidr": "8.8.8.0/24"}}]}, {"to": [{"namespaceSelector": {}}]}]);
         stage.policy("wide", serde_json::json!({"podSelector": {}, "egress": peers}));
+        stage.confined.confinement.held_role_bindings = vec!["readers".into()];
+        let abroad = serde_json::json!({"kind": "ServiceAccount", "name": "default", "namespace": "abroad"});
+        stage.role_binding("readers", &serde_json::json!([abroad]));
+        stage.role_binding("many", &serde_json::Value::from(vec![abroad; 1001]));
         stage
     }
 
@@ -123,7 +135,7 @@ mod tests {
         let stage = broken();
         let rules: std::collections::BTreeSet<&str> =
             audit(&stage.scene()).iter().map(|finding| finding.rule).collect();
-        assert_eq!(rules.len(), 15, "{rules:?}");
+        assert_eq!(rules.len(), 18, "{rules:?}");
         for rule in rules
             .into_iter()
             .chain([network::SIZE, "domicile/hidden-source"])

@@ -66,7 +66,8 @@ fn host_network(_: &Scene<'_>, key: &Key, pod: &Pod) -> Option<Finding> {
 /// It has a network beside the cluster's.
 fn further_network(_: &Scene<'_>, key: &Key, pod: &Pod) -> Option<Finding> {
     let annotation = pod.further_network.as_deref()?;
-    let message = format!("its annotation {annotation} gives it a network that network policies do not reach");
+    let message =
+        format!("its annotation {annotation} gives it a network or an address that network policies do not reach");
     let remedy = match &pod.owner {
         Some(owner) => format!("take the annotation out of the template of {} {}", owner.kind, owner.name),
         None => "delete it and create it again without the annotation".to_owned(),

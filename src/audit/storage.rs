@@ -23,6 +23,7 @@ pub(super) fn audit(scene: &Scene<'_>) -> Vec<Finding> {
     for (key, claim) in &scene.claims {
         findings.extend(class(scene, key, claim));
         findings.extend(location(scene, key, claim));
+        findings.extend(placed(key, claim));
     }
     findings
 }
@@ -90,6 +91,14 @@ fn location(scene: &Scene<'_>, key: &Key, claim: &Claim) -> Option<Finding> {
     let remedy = "move the data to a volume whose node affinity names zones of the residency's data centers, or name the zone in spec.zones of its data center";
     let message = format!("where its volume {name} lies: {what}");
     Some(finding(key, claim, verdict, "domicile/volume-location", message, remedy.to_owned()))
+}
+
+/// Its driver places or fills the volume past the class; who reaches the volume then says nothing of where it lies.
+fn placed(key: &Key, claim: &Claim) -> Option<Finding> {
+    let annotation = claim.placing?;
+    let message = format!("its annotation {annotation} places or fills its volume past its StorageClass");
+    let remedy = "move the data to a claim without the annotation".to_owned();
+    Some(finding(key, claim, Verdict::Unknown, "domicile/claim-annotation", message, remedy))
 }
 
 fn finding(key: &Key, claim: &Claim, verdict: Verdict, rule: &'static str, message: String, remedy: String) -> Finding {

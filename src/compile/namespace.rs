@@ -10,8 +10,7 @@ use crate::{
 
 use super::{Changes, changes};
 
-/// Why nothing may start while the confinement is being written.
-pub const BEING_CONFINED: &str = "being confined";
+pub use crate::domain::keys::BEING_CONFINED;
 
 /// A merge patch of a namespace's metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]

@@ -13,7 +13,7 @@ use crate::{
     apply,
     audit::cluster_network::skips_domiciles,
     compile::cluster_network::{cluster_policy, name, value},
-    domain::{Mode, Mutation, Named, keys},
+    domain::{Mode, Named, keys},
     observe::{
         Namespace, Pod,
         watch::{Change, Delta},
@@ -70,7 +70,7 @@ pub fn wanted(world: &World, name: &str) -> Wanted {
     };
     let Named::Residencies(named) = Named::parse(Some(&value)) else { return Wanted::Untold };
     // Nothing of one namespace decides: the policy is for all that are confined for the value.
-    let circumstances = Circumstances { mutation: Mutation::Nothing, has_own_policies: false };
+    let circumstances = Circumstances::default();
     let (nowhere, nobody) = (Namespace::default(), std::iter::empty::<&Pod>());
     let values = world.confined_values();
     let confined = resolve::confine(

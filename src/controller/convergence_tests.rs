@@ -14,9 +14,10 @@ use crate::{
     compile::namespace::{BEING_CONFINED, NamespacePatch, confine},
     domain::{Mutation, keys},
     observe::{
-        Key, Namespace, Node, Pod, Policy,
+        Key, Namespace, Node, Pod, Policy, Reach, RoleBinding,
         watch::{Change, Delta},
     },
+    resolve::role_bindings::{are_all, listed},
 };
 
 /// What the API server stores of one namespace.
@@ -26,6 +27,8 @@ struct Stored {
     policies: BTreeMap<Key, NetworkPolicySpec>,
     tenants: BTreeMap<Key, NetworkPolicySpec>,
     pods: BTreeMap<Key, Pod>,
+    /// UIDs of RoleBindings that give something to ServiceAccounts of another namespace.
+    foreign: Vec<String>,
 }
 
 impl Stored {
@@ -61,6 +64,12 @@ impl Stored {
         let policies = own.chain(self.tenants.iter().map(|entry| one(entry, false))).collect();
         world.absorb(Change::Policy(Delta::Replaced(policies)));
         world.absorb(Change::Pod(Delta::Replaced(self.pods.clone())));
+        let reach = Reach { subject: "Group system:serviceaccounts".into(), home: None };
+        let binding = |uid: &String| {
+            let binding = RoleBinding { uid: uid.clone(), subjects: 1, reaches: vec![reach.clone()] };
+            (Key::new("vehicles", uid), binding)
+        };
+        world.absorb(Change::RoleBinding(Delta::Replaced(self.foreign.iter().map(binding).collect())));
         world
             .absorb(Change::Namespace(Delta::Replaced([(self.namespace.name.clone(), self.namespace.clone())].into())));
         world
@@ -85,7 +94,10 @@ impl Stored {
                 let patch = confine(&self.namespace, &wanted);
                 self.patch(&patch);
             }
-            Step::List { wanted } => {
+            Step::List { mut wanted, .. } => {
+                if are_all(&wanted.held_role_bindings) {
+                    wanted.held_role_bindings = listed(self.foreign.clone());
+                }
                 let patch = confine(&self.namespace, &wanted);
                 self.patch(&patch);
             }
@@ -199,6 +211,26 @@ fn between_two_modes_nothing_is_open_that_is_not_listed() {
         state.namespace.annotations.get(keys::REFUSED_BECAUSE).is_some_and(|reason| reason == BEING_CONFINED)
     };
     assert_eq!(way.iter().filter(closed).count(), 1);
+}
+
+#[test]
+fn role_bindings_from_before_are_listed_and_later_ones_are_not() {
+    let held = |stored: &Stored| stored.namespace.annotations.get(keys::HELD_ROLE_BINDINGS).cloned();
+    let before = Stored { foreign: vec!["older".into()], ..Stored::labelled("mainland") };
+    let audited = before.clone().way("Audit").pop().unwrap();
+    assert_eq!(held(&audited).as_deref(), Some("*"), "while nothing is enforced nobody can be told from anybody");
+    for start in [before, audited] {
+        let way = start.way("Enforce");
+        for value in way.iter().filter_map(held) {
+            assert!(["*", "older"].contains(&value.as_str()), "{value}");
+        }
+        let mut end = way.last().unwrap().clone();
+        assert_eq!(held(&end).as_deref(), Some("older"));
+        end.foreign.push("shared".into());
+        assert_eq!(end.step("Enforce"), None, "one that is new is written nowhere");
+        end.foreign.remove(0);
+        assert_eq!(held(&end.way("Enforce").pop().unwrap()).as_deref(), Some("-"));
+    }
 }
 
 #[test]

@@ -60,6 +60,8 @@ pub fn scene<T>(world: &World, space: &Namespace, look: impl FnOnce(&Scene<'_>) 
         pods: in_namespace(&snapshot.pods, &space.name).collect(),
         claims: in_namespace(&snapshot.claims, &space.name).collect(),
         policies: in_namespace(&snapshot.policies, &space.name).collect(),
+        role_bindings: in_namespace(&snapshot.role_bindings, &space.name).collect(),
+        never_governed: world.never_governed().collect(),
         cluster_policies: snapshot.cluster_policies.iter().flatten().collect(),
         exposed: exposed.map(|((key, kind), exposed)| (key, *kind, exposed)).collect(),
         endpoints: in_namespace(&snapshot.endpoints, &space.name).collect(),

@@ -11,6 +11,7 @@ mod eviction;
 mod judge;
 mod memory;
 mod namespace;
+mod older;
 mod operator;
 mod outcome;
 pub(crate) mod policies;
@@ -18,6 +19,7 @@ mod queue;
 mod status;
 mod surroundings;
 pub mod survey;
+mod tell;
 mod world;
 
 #[cfg(test)]
@@ -29,7 +31,7 @@ mod eviction_tests;
 #[cfg(test)]
 mod world_tests;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
@@ -73,6 +75,9 @@ pub enum Error {
         "not everything could be read within {0:?}: it needs the right to list and watch what the operator reads; kubectl get clusterrole domicile -o yaml says what that is, and the log which kind is missing"
     )]
     Unread(std::time::Duration),
+    /// A task that runs beside the main loop broke off.
+    #[error("a part of the operator broke: {0}")]
+    Task(#[from] tokio::task::JoinError),
     /// The watches ended, which they do only with the process.
     #[error("the watches ended")]
     Watches,
@@ -90,20 +95,21 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let mut config = Config::infer().await?;
     config.default_retry = false; // every write is decided afresh; a retry in between would write what was decided before
     let client = Client::try_from(config)?;
-    let (health, metrics) = (Arc::new(Health::default()), Arc::new(Metrics::default()));
+    let (health, metrics) = (Arc::new(Health::new(Instant::now())), Arc::new(Metrics::default()));
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate()).map_err(Error::Signals)?,
         signal(SignalKind::interrupt()).map_err(Error::Signals)?,
     );
-    let changes = watch::start(&client);
+    let changes = watch::start(&client, policies::further_networks(client.clone(), options.namespace.clone()));
     let seen = surroundings::start(&client, &options.namespace, options.webhook.is_some());
     let operator =
         operator::Operator::new(client.clone(), &options.namespace, Arc::clone(&health), Arc::clone(&metrics));
+    // Tasks of their own, so that they answer while the main loop is busy.
+    let told = tokio::spawn(telemetry::serve(options.listen, health, metrics));
+    let mutated = tokio::spawn(serve_webhook(client, options.clone(), operator.namespaces()));
     tokio::select! {
-        ended = serve_webhook(&client, &options, operator.namespaces()) => ended,
-        ended = telemetry::serve(options.listen, health, metrics) => {
-            ended.map_err(|source| Error::Listen { address: options.listen, source })
-        }
+        ended = mutated => ended?,
+        ended = told => ended?.map_err(|source| Error::Listen { address: options.listen, source }),
         () = operator.run(changes, seen) => Err(Error::Watches),
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
@@ -111,12 +117,12 @@ pub async fn run(options: Options) -> Result<(), Error> {
 }
 
 /// Serves the webhook, where that is asked for; otherwise never ends.
-async fn serve_webhook(client: &Client, options: &Options, namespaces: Namespaces) -> Result<(), Error> {
+async fn serve_webhook(client: Client, options: Options, namespaces: Namespaces) -> Result<(), Error> {
     let Some(address) = options.webhook else { return std::future::pending().await };
     let failed = |source| Error::Listen { address, source };
     let listener = std::net::TcpListener::bind(address).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
-    let certificates = webhook::certificates::keep(client, &options.namespace);
+    let certificates = webhook::certificates::keep(&client, &options.namespace);
     webhook::serve(listener, certificates, namespaces).await.map_err(failed)
 }
 

@@ -13,7 +13,11 @@ use futures::{StreamExt as _, TryStreamExt as _, future::try_join, stream};
 use k8s_openapi::api::networking::v1::NetworkPolicySpec;
 use kube::Client;
 
-use super::{outcome::Written, world::World};
+use super::{
+    older::{foreign, keep_listed, list},
+    outcome::Written,
+    world::World,
+};
 use crate::{
     apply,
     audit::network::{is_own, opens_more},
@@ -73,10 +77,13 @@ pub enum Step {
         /// What that comes to, for people.
         meaning: Meaning,
     },
-    /// List the pods that must not be bound, once nothing that was admitted before can still arrive.
+    /// List the pods that must not be bound, and the RoleBindings that are older, once nothing that was admitted before can
+    /// still arrive.
     List {
         /// What is to stand then.
         wanted: Box<Confinement>,
+        /// The namespaces whose ServiceAccounts are the cluster's own.
+        never_governed: Vec<String>,
     },
     /// Narrow what is older than the rules, then open, with the binding of pods held.
     Settle {
@@ -147,9 +154,11 @@ fn resolve_with<'a>(
     values: &'a BTreeSet<String>,
     pods: impl Iterator<Item = &'a Pod> + Clone,
 ) -> Option<Confined> {
+    let role_bindings = in_namespace(&world.snapshot.role_bindings, &space.name).map(|(_, binding)| binding);
     let circumstances = Circumstances {
         mutation: world.mutation.unwrap_or_default(),
         has_own_policies: tenants_policies(world, space).next().is_some(),
+        foreign_role_bindings: &foreign(role_bindings, &space.name, &world.never_governed().collect::<Vec<_>>()),
     };
     let values = values.iter().map(String::as_str);
     resolve::confine(space, named, &world.residencies, values, pods, &world.locations, circumstances)
@@ -216,6 +225,7 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
     let policies = policies(world, space, &confined);
     let mut wanted = confined.confinement;
     if is_untouched(world, space) && wide.is_empty() {
+        wanted.held_role_bindings.clear(); // the API server has asked for the verb share since the beginning
         let written = policies.into_iter().filter_map(|(key, spec)| Some((key, Box::new(spec?))));
         let (isolating, permitting): (Vec<_>, Vec<_>) =
             written.partition(|(key, _)| key.name == keys::ISOLATING_POLICY);
@@ -244,7 +254,8 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
     refuse_while_open(&mut wanted, wide.first());
     if is_binding_held(space) {
         if age.is_none_or(|age| age >= BINDING_HOLD) {
-            return Some(Step::List { wanted: Box::new(wanted) });
+            let never_governed = world.never_governed().map(str::to_owned).collect();
+            return Some(Step::List { wanted: Box::new(wanted), never_governed });
         }
         wanted.held_pods = vec![keys::ALL_PODS.to_owned()];
     } else if age.is_some_and(|age| age < HELD_GRACE) {
@@ -305,14 +316,6 @@ fn refuse_while_open(wanted: &mut Confinement, wide: Option<&Key>) {
     }
 }
 
-/// Pods that were listed when the namespace was closed stay listed: the watch may not have brought them yet.
-fn keep_listed(space: &Namespace, wanted: &mut Confinement) {
-    let listed = space.annotations.get(keys::HELD_PODS).filter(|listed| *listed != "-" && *listed != keys::ALL_PODS);
-    let mut held: BTreeSet<String> = wanted.held_pods.drain(..).collect();
-    held.extend(listed.into_iter().flat_map(|listed| listed.split(',')).map(str::to_owned));
-    wanted.held_pods = held.into_iter().collect();
-}
-
 /// Carries a step out.
 ///
 /// # Errors
@@ -346,7 +349,7 @@ pub async fn carry_out(client: Client, space: Namespace, step: Step) -> Result<W
             let after = write(client, &space, &patch).await?;
             Ok(Written::one(Change::Namespace(Delta::Applied(name, after))).meaning(meaning))
         }
-        Step::List { wanted } => list(client, space, *wanted).await,
+        Step::List { wanted, never_governed } => list(client, space, *wanted, never_governed).await,
         Step::Settle { wanted, wide } => settle(client, space, *wanted, wide).await,
     }
 }
@@ -374,7 +377,11 @@ async fn close_unisolated(client: Client, space: &Namespace, reason: &str) -> Re
 
 /// Writes a confinement. Where the API server does not take it (others' annotations may have used up what an object can
 /// hold), the namespace is closed by taking its mode away, which is a label and always fits.
-async fn write(client: Client, space: &Namespace, patch: &NamespacePatch) -> Result<Namespace, apply::Error> {
+pub(super) async fn write(
+    client: Client,
+    space: &Namespace,
+    patch: &NamespacePatch,
+) -> Result<Namespace, apply::Error> {
     let answer = apply::patch_namespace(client.clone(), space, patch).await;
     if let Err(apply::Error::Refused(reason)) = &answer
         && space.labels.contains_key(keys::ENFORCEMENT)
@@ -442,18 +449,4 @@ async fn settle(
     let after = write(client, &space, &confine(&space, &wanted)).await?;
     written.push(Change::Namespace(Delta::Applied(space.name.clone(), after)));
     Ok(written.meaning(Meaning::Confined))
-}
-
-/// Lists the pods that are neither bound nor pinned, as the API server has them now, and lets all others be bound.
-async fn list(client: Client, space: Namespace, mut wanted: Confinement) -> Result<Written, apply::Error> {
-    if let Some(value) = &wanted.confined_for
-        && let Named::Residencies(named) = Named::parse(Some(value))
-    {
-        let pods = apply::pods_of(client.clone(), &space.name).await?;
-        let unpinned = |pod: &Pod| pod.node.is_none() && !resolve::is_pinned(&pod.pins, &named);
-        wanted.held_pods = pods.iter().filter(|(_, pod)| unpinned(pod)).map(|(_, pod)| pod.uid.clone()).collect();
-        wanted.held_pods.sort();
-    }
-    let after = write(client, &space, &confine(&space, &wanted)).await?;
-    Ok(Written::one(Change::Namespace(Delta::Applied(space.name.clone(), after))).meaning(Meaning::Updated))
 }

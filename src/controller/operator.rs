@@ -23,6 +23,7 @@ use super::{
     queue::Queue,
     status,
     surroundings::Surroundings,
+    tell::Teller,
     world::{Work, World},
 };
 use crate::{
@@ -41,7 +42,7 @@ const STATUS_DELAY: Duration = Duration::from_millis(200);
 /// So long after its start an operator leaves what stands of residencies' statuses, unless it has looked at the admission
 /// policies before: what the one before it saw is not Unknown for a moment, each time that one is replaced.
 const FIRST_LOOK: Duration = Duration::from_secs(10);
-/// The longest sleep.
+/// The longest sleep, so that it is seen that this turns.
 const LONGEST: Duration = Duration::from_secs(60);
 /// So many changes are taken in before work is looked at again.
 const CHANGES_AT_ONCE: usize = 1024;
@@ -51,7 +52,7 @@ type Running = FuturesUnordered<BoxFuture<'static, (Work, Operation, Result<Writ
 /// Owns what is known.
 pub struct Operator {
     client: Client,
-    events: apply::Events,
+    teller: Teller,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
     world: World,
@@ -72,8 +73,13 @@ impl Operator {
     /// Knows nothing yet.
     #[must_use]
     pub fn new(client: Client, own_namespace: &str, health: Arc<Health>, metrics: Arc<Metrics>) -> Self {
+        let events = apply::Events::new(client.clone());
+        let teller = Teller::start(Arc::clone(&metrics), move |telling| {
+            let events = events.clone();
+            async move { events.publish(&telling).await }
+        });
         Self {
-            events: apply::Events::new(client.clone()),
+            teller,
             client,
             health,
             metrics,
@@ -100,7 +106,9 @@ impl Operator {
     /// Works until the watches end.
     pub async fn run(mut self, mut changes: mpsc::Receiver<Change>, mut seen: watch::Receiver<Option<Surroundings>>) {
         loop {
-            let wake = self.queue.wake().unwrap_or_else(|| Instant::now() + LONGEST);
+            let now = Instant::now();
+            self.health.turns(now.into_std());
+            let wake = self.queue.wake().map_or(now + LONGEST, |wake| wake.min(now + LONGEST));
             tokio::select! {
                 change = changes.recv() => {
                     let Some(change) = change else { return };
@@ -362,10 +370,7 @@ impl Operator {
 
     /// Publishes events beside everything else; an event that is lost loses nothing.
     fn tell(&self, tellings: impl IntoIterator<Item = Telling>) {
-        for telling in tellings {
-            let events = self.events.clone();
-            tokio::spawn(async move { events.publish(&telling).await });
-        }
+        self.teller.tell(tellings);
     }
 }
 
@@ -410,6 +415,7 @@ pub fn is_whole(change: &Change) -> bool {
         Change::Volume(delta) => matches!(delta, Delta::Replaced(_)),
         Change::Class(delta) => matches!(delta, Delta::Replaced(_)),
         Change::Policy(delta) => matches!(delta, Delta::Replaced(_)),
+        Change::RoleBinding(delta) => matches!(delta, Delta::Replaced(_)),
         Change::Service(delta) | Change::Ingress(delta) => matches!(delta, Delta::Replaced(_)),
         Change::Endpoints(delta) => matches!(delta, Delta::Replaced(_)),
         Change::ClusterPolicy(_) | Change::ClusterPoliciesUnserved => false, // nothing waits for it

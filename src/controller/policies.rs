@@ -5,7 +5,7 @@
 //! cannot be read; a loaded set says which it is when the canary asks. The operator has no right to write any of them: it
 //! looks, and tells.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
@@ -16,6 +16,7 @@ use kube::{
 use serde_json::Value;
 
 use crate::{
+    domain::FurtherNetworks,
     policies::{self, Tokens, manifests, values},
     report::residency::PoliciesSeen,
 };
@@ -100,6 +101,21 @@ pub async fn look(
 pub async fn tokens(client: &Client, own_namespace: &str) -> Result<Tokens, kube::Error> {
     let values = Api::<ConfigMap>::namespaced(client.clone(), own_namespace).get(VALUES).await?;
     Ok(values.data.unwrap_or_default())
+}
+
+/// The annotations that the installed policies refuse, since they give a pod a further network. Waits for an API server that
+/// does not answer; where there is no chart, or who asks may not read what it says, those that this version knows.
+pub async fn further_networks(client: Client, own_namespace: String) -> FurtherNetworks {
+    loop {
+        match tokens(&client, &own_namespace).await {
+            Ok(tokens) => return values::further_networks(&tokens),
+            Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {
+                return FurtherNetworks::known().clone();
+            }
+            Err(error) => tracing::warn!(%error, "cannot read the values of the policies, trying again"),
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 /// The policies and bindings that are missing or say something else than the files.

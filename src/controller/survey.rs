@@ -13,6 +13,7 @@ use super::{
     Error, canary,
     judge::scene,
     operator::{is_whole, kind_of},
+    policies::further_networks,
     world::World,
 };
 use crate::{
@@ -61,7 +62,7 @@ pub async fn survey(own_namespace: &str) -> Result<Survey, Error> {
     {
         world.set_mutation(mutation);
     }
-    read(&client, &mut world).await?;
+    read(&client, own_namespace, &mut world).await?;
     let spaces = world.snapshot.namespaces.values();
     let governed = spaces.filter_map(|space| {
         let judged =
@@ -79,8 +80,8 @@ pub async fn survey(own_namespace: &str) -> Result<Survey, Error> {
 }
 
 /// Takes in every kind once.
-async fn read(client: &Client, world: &mut World) -> Result<(), Error> {
-    let mut changes = watch::start(client);
+async fn read(client: &Client, own_namespace: &str, world: &mut World) -> Result<(), Error> {
+    let mut changes = watch::start(client, further_networks(client.clone(), own_namespace.to_owned()));
     let mut read = HashSet::new();
     let end = Instant::now() + PATIENCE;
     while read.len() < KINDS {

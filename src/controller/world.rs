@@ -118,6 +118,11 @@ impl World {
                 put(&mut self.snapshot.endpoints, delta);
                 self.mark_governed(spaces);
             }
+            Change::RoleBinding(delta) => {
+                let spaces = namespaces_of(&delta, &self.snapshot.role_bindings);
+                put(&mut self.snapshot.role_bindings, delta);
+                self.mark_governed(spaces);
+            }
             Change::Volume(delta) => {
                 put(&mut self.snapshot.volumes, delta);
                 let governed = self.governed();

@@ -97,6 +97,8 @@ pub struct Confinement {
     pub mutation: Mutation,
     /// UIDs of pods that may not be bound, sorted.
     pub held_pods: Vec<String>,
+    /// UIDs of RoleBindings that nobody with the verb share has made, sorted.
+    pub held_role_bindings: Vec<String>,
     /// Whether no pod stands outside.
     pub peer: bool,
 }
@@ -127,6 +129,7 @@ impl Confinement {
             (keys::EXPOSURE, self.exposure.to_string()),
             (keys::MUTATION, self.mutation.to_string()),
             (keys::HELD_PODS, list(&self.held_pods)),
+            (keys::HELD_ROLE_BINDINGS, list(&self.held_role_bindings)),
         ])
     }
 }
@@ -180,6 +183,7 @@ impl Confinement {
             exposure: Exposure::Deny,
             mutation: Mutation::Nothing,
             held_pods: vec![],
+            held_role_bindings: vec![],
             peer: true,
         }
     }

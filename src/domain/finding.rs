@@ -31,6 +31,8 @@ pub enum Leg {
     Network,
     /// What can be reached from outside the cluster.
     Exposure,
+    /// Who reaches in from other namespaces.
+    Access,
     /// The residency itself.
     Residency,
 }

@@ -38,13 +38,18 @@ pub const MUTATION: &str = "domicile.dev/mutation";
 /// UIDs of unbound pods that are older than the confinement and not pinned.
 pub const HELD_PODS: &str = "domicile.dev/held-pods";
 
+/// UIDs of RoleBindings that are older than the confinement and give rights to ServiceAccounts of other namespaces.
+pub const HELD_ROLE_BINDINGS: &str = "domicile.dev/held-role-bindings";
+
 /// The value of [`HELD_PODS`] by which every pod is held.
 pub const ALL_PODS: &str = "*";
+/// The value of [`HELD_ROLE_BINDINGS`] by which every such RoleBinding counts as older.
+pub const ALL_ROLE_BINDINGS: &str = "*";
 
 /// The labels of a confinement, all of which only the operator writes.
 pub const CONFINEMENT_LABELS: [&str; 3] = [ENFORCEMENT, CONFINED_FOR, PEER];
 /// The annotations of a confinement, all of which only the operator writes.
-pub const CONFINEMENT_ANNOTATIONS: [&str; 11] = [
+pub const CONFINEMENT_ANNOTATIONS: [&str; 12] = [
     REFUSED_BECAUSE,
     STORAGE_CLASSES,
     DEFAULT_STORAGE_CLASS,
@@ -56,7 +61,11 @@ pub const CONFINEMENT_ANNOTATIONS: [&str; 11] = [
     EXPOSURE,
     MUTATION,
     HELD_PODS,
+    HELD_ROLE_BINDINGS,
 ];
+
+/// The value of [`REFUSED_BECAUSE`] while a confinement is being written.
+pub const BEING_CONFINED: &str = "being confined";
 
 /// Prefix of the label that a node carries for each residency it serves (KEP-279: kubelets cannot set it).
 pub const NODE_RESIDENCY_PREFIX: &str = "residency.domicile.dev.node-restriction.kubernetes.io/";

@@ -217,7 +217,7 @@ async fn relay(client: &Client, sink: &mpsc::Sender<Change>) {
         match event {
             None => return,
             Some(Ok(event)) => {
-                let Some(delta) = delta(event, &mut arriving, project) else { continue };
+                let Some(delta) = delta(event, &mut arriving, &project) else { continue };
                 if sink.send(Change::ClusterPolicy(delta)).await.is_err() {
                     return;
                 }

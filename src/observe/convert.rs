@@ -1,25 +1,39 @@
 //! From the API's types to the few fields that rules speak of.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use k8s_openapi::{
-    api::{core::v1 as core, discovery::v1 as discovery, networking::v1 as net, storage::v1 as storage},
+    api::{
+        core::v1 as core, discovery::v1 as discovery, networking::v1 as net, rbac::v1 as rbac, storage::v1 as storage,
+    },
     apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference},
 };
 
 use super::{
     Resources,
-    model::{Claim, Class, Endpoints, Exposed, Map, Namespace, Node, Owner, Phase, Pod, Policy, Volume},
+    model::{
+        Claim, Class, Endpoints, Exposed, Map, Namespace, Node, Owner, Phase, Pod, Policy, Reach, RoleBinding, Volume,
+    },
 };
-use crate::domain::{Cidr, keys};
+use crate::domain::{Cidr, FurtherNetworks, keys};
 
 const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+/// Annotations by which drivers place or fill a volume past its class (vSphere, Trident): those of storage.yaml.
+const PLACING: [&str; 5] = [
+    "csi.vsphere.volume-requested-topology",
+    "trident.netapp.io/importOriginalName",
+    "trident.netapp.io/importBackendUUID",
+    "trident.netapp.io/cloneFromNamespace",
+    "trident.netapp.io/shareFromPVC",
+];
 /// Drivers whose inline volumes hold secrets and certificates in the node's memory.
 const IN_MEMORY_DRIVERS: [&str; 4] =
     ["secrets-store.csi.k8s.io", "csi.cert-manager.io", "spiffe.csi.cert-manager.io", "csi.spiffe.io"];
-
-/// Annotations that give a pod further networks (Multus, the NetworkAttachmentDefinition standard): those of pods.yaml.
-const FURTHER_NETWORKS: [&str; 2] = ["k8s.v1.cni.cncf.io/networks", "v1.multus-cni.io/default-network"];
+/// Labels by which other clusters mirror a Service (Linkerd): those of exposure.yaml.
+const MIRRORED: [&str; 2] = ["mirror.linkerd.io/exported", "mirror.linkerd.io/federated"];
 
 impl From<core::Node> for Node {
     fn from(node: core::Node) -> Self {
@@ -87,6 +101,13 @@ fn own_labels(entries: &[ManagedFieldsEntry]) -> Vec<String> {
 
 impl From<core::Pod> for Pod {
     fn from(pod: core::Pod) -> Self {
+        Self::read(pod, FurtherNetworks::known())
+    }
+}
+
+impl Pod {
+    /// The same, where these annotations give a pod further networks.
+    pub(super) fn read(pod: core::Pod, further_networks: &FurtherNetworks) -> Self {
         let spec = pod.spec.unwrap_or_default();
         let asked = Resources::asked(&spec);
         let status = pod.status.unwrap_or_default();
@@ -109,10 +130,7 @@ impl From<core::Pod> for Pod {
             asked,
             terminating: pod.metadata.deletion_timestamp.is_some(),
             host_network,
-            further_network: FURTHER_NETWORKS
-                .into_iter()
-                .find(|key| pod.metadata.annotations.as_ref().is_some_and(|notes| notes.contains_key(*key)))
-                .map(str::to_owned),
+            further_network: further_networks.find(&pod.metadata.annotations.unwrap_or_default()).map(str::to_owned),
             inline_volumes: spec.volumes.unwrap_or_default().iter().filter_map(inline).collect(),
             addresses: if host_network { Vec::new() } else { ips.iter().filter_map(|ip| ip.ip.parse().ok()).collect() },
             owner: controller(pod.metadata.owner_references),
@@ -155,11 +173,13 @@ fn inline(volume: &core::Volume) -> Option<String> {
 impl From<core::PersistentVolumeClaim> for Claim {
     fn from(claim: core::PersistentVolumeClaim) -> Self {
         let spec = claim.spec.unwrap_or_default();
-        let beta = claim.metadata.annotations.and_then(|mut annotations| annotations.remove(BETA_CLASS));
+        let mut annotations = claim.metadata.annotations.unwrap_or_default();
+        let beta = annotations.remove(BETA_CLASS);
         Self {
             uid: claim.metadata.uid.unwrap_or_default(),
             class: beta.or(spec.storage_class_name).as_deref().map(plain),
             volume: spec.volume_name.as_deref().filter(|name| !name.is_empty()).map(plain),
+            placing: PLACING.into_iter().find(|key| annotations.contains_key(*key)),
             terminating: claim.metadata.deletion_timestamp.is_some(),
         }
     }
@@ -225,32 +245,65 @@ pub(super) fn is_managed(meta: &ObjectMeta) -> bool {
     meta.labels.as_ref().and_then(|labels| labels.get(keys::MANAGED_BY)).is_some_and(|value| value == keys::MANAGER)
 }
 
+/// So many subjects of a RoleBinding are judged: as many as `access.yaml` does.
+pub const SUBJECTS: usize = 1000;
+
+impl From<rbac::RoleBinding> for RoleBinding {
+    fn from(binding: rbac::RoleBinding) -> Self {
+        let subjects = binding.subjects.unwrap_or_default();
+        let mut homes = BTreeSet::new();
+        let judged = if subjects.len() > SUBJECTS { &[] } else { subjects.as_slice() };
+        let reaches = judged.iter().filter_map(reach).filter(|reach| homes.insert(reach.home.clone()));
+        Self { uid: binding.metadata.uid.unwrap_or_default(), subjects: subjects.len(), reaches: reaches.collect() }
+    }
+}
+
+/// A subject that stands for ServiceAccounts or for everybody; people and their groups are RBAC's.
+fn reach(subject: &rbac::Subject) -> Option<Reach> {
+    let name = subject.name.as_str();
+    let home = match subject.kind.as_str() {
+        "ServiceAccount" => Some(subject.namespace.clone().unwrap_or_else(|| "-".to_owned())),
+        "User" if name == "system:anonymous" => None,
+        "User" => Some(third(name.strip_prefix("system:serviceaccount:")?)),
+        "Group" if ["system:authenticated", "system:unauthenticated", "system:serviceaccounts"].contains(&name) => None,
+        "Group" => Some(third(name.strip_prefix("system:serviceaccounts:")?)),
+        _ => return None,
+    };
+    let namespace = subject.namespace.as_ref().map(|own| format!(" of namespace {own}")).unwrap_or_default();
+    Some(Reach { subject: plain(&format!("{} {name}{namespace}", subject.kind)), home })
+}
+
+/// The namespace in what follows the prefix of such a name.
+fn third(rest: &str) -> String {
+    rest.split(':').next().unwrap_or_default().to_owned()
+}
+
 /// How a Service can be reached from outside, if it can.
 #[must_use]
 pub fn exposed_service(service: &core::Service) -> Option<Exposed> {
     let spec = service.spec.as_ref()?;
     let kind = spec.type_.as_deref().unwrap_or("ClusterIP");
     let external_ips = spec.external_ips.as_ref().is_some_and(|ips| !ips.is_empty());
+    let labels = service.metadata.labels.as_ref();
+    let mirrored = MIRRORED.into_iter().find(|key| labels.is_some_and(|labels| labels.contains_key(*key)));
     let how = match kind {
         "LoadBalancer" | "NodePort" | "ExternalName" => kind,
         _ if external_ips => "externalIPs",
+        _ if mirrored.is_some() => kind,
         _ => return None,
     };
     let hides_source =
         matches!(how, "LoadBalancer" | "NodePort") && spec.external_traffic_policy.as_deref() != Some("Local");
     let uid = service.metadata.uid.clone().unwrap_or_default();
-    Some(Exposed { uid, how: how.to_owned(), external_ips, hides_source })
+    Some(Exposed { uid, how: how.to_owned(), mirrored, external_ips, hides_source })
 }
 
 /// An Ingress exposes by being there.
 #[must_use]
 pub fn exposed_ingress(ingress: &net::Ingress) -> Exposed {
-    Exposed {
-        uid: ingress.metadata.uid.clone().unwrap_or_default(),
-        how: "Ingress".to_owned(),
-        external_ips: false,
-        hides_source: false, // its controller's Service does, or does not
-    }
+    let uid = ingress.metadata.uid.clone().unwrap_or_default();
+    // Whether a client's address is hidden is its controller's Service's.
+    Exposed { uid, how: "Ingress".to_owned(), ..Exposed::default() }
 }
 
 impl From<discovery::EndpointSlice> for Endpoints {
@@ -265,6 +318,16 @@ impl From<discovery::EndpointSlice> for Endpoints {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn annotations_and_labels_of_others_are_those_of_the_policies() {
+        let (storage, exposure) = (
+            include_str!("../../charts/domicile/policies/storage.yaml"),
+            include_str!("../../charts/domicile/policies/exposure.yaml"),
+        );
+        assert!(PLACING.iter().all(|key| storage.contains(&format!("'{key}'"))));
+        assert!(MIRRORED.iter().all(|key| exposure.contains(&format!("'{key}'"))));
+    }
 
     #[test]
     fn what_tenants_write_freely_changes_no_terminal() {

@@ -12,6 +12,7 @@ pub mod watch;
 
 pub use cluster_policy::ClusterPolicy;
 pub use model::{
-    Claim, Class, Endpoints, Exposed, Key, Namespace, Node, Owner, Phase, Pod, Policy, Snapshot, Volume, in_namespace,
+    Claim, Class, Endpoints, Exposed, Key, Namespace, Node, Owner, Phase, Pod, Policy, Reach, RoleBinding, Snapshot,
+    Volume, in_namespace,
 };
 pub use resources::Resources;

@@ -61,6 +61,9 @@ pub struct Snapshot {
     /// Network policies of governed namespaces and of those that may become so.
     #[serde(skip)]
     pub policies: BTreeMap<Key, Policy>,
+    /// RoleBindings of every namespace.
+    #[serde(skip)]
+    pub role_bindings: BTreeMap<Key, RoleBinding>,
     /// Services and Ingresses that reach outside the cluster.
     #[serde(skip)]
     pub exposed: BTreeMap<(Key, &'static str), Exposed>,
@@ -85,6 +88,7 @@ impl Snapshot {
             "ClusterNetworkPolicy" => self.cluster_policies.as_ref().is_some_and(|all| all.contains_key(&subject.name)),
             "NetworkPolicy" => self.policies.get(&key).is_some_and(|policy| policy.uid == subject.uid),
             "EndpointSlice" => self.endpoints.get(&key).is_some_and(|slice| slice.uid == subject.uid),
+            "RoleBinding" => self.role_bindings.get(&key).is_some_and(|binding| binding.uid == subject.uid),
             _ => true,
         }
     }
@@ -225,6 +229,8 @@ pub struct Claim {
     pub class: Option<String>,
     /// The volume that it is bound to, or asks for.
     pub volume: Option<String>,
+    /// The annotation by which its driver places or fills the volume past the class.
+    pub placing: Option<&'static str>,
     /// Whether it is being deleted.
     pub terminating: bool,
 }
@@ -277,13 +283,46 @@ pub struct Policy {
     pub encumbered: bool,
 }
 
+/// A RoleBinding, as far as ServiceAccounts of other namespaces get something by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RoleBinding {
+    /// Its UID.
+    pub uid: String,
+    /// How many subjects it has.
+    pub subjects: usize,
+    /// Those of them that stand for ServiceAccounts or for everybody, the first of each namespace; none where there are more
+    /// subjects than are judged.
+    pub reaches: Vec<Reach>,
+}
+
+/// A subject of a RoleBinding that stands for ServiceAccounts or for everybody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reach {
+    /// The subject, in words.
+    pub subject: String,
+    /// The namespace of the ServiceAccounts; `None` for those of every namespace, and for everybody.
+    pub home: Option<String>,
+}
+
+impl RoleBinding {
+    /// The first subject of another namespace than `own` and those that are never governed, in words: as `access.yaml` has it.
+    #[must_use]
+    pub fn foreign(&self, own: &str, is_ungoverned: impl Fn(&str) -> bool) -> Option<&str> {
+        let at_home = |home: &String| home == own || is_ungoverned(home);
+        let foreign = self.reaches.iter().find(|reach| !reach.home.as_ref().is_some_and(at_home));
+        foreign.map(|reach| reach.subject.as_str())
+    }
+}
+
 /// A Service or Ingress that can be reached from outside the cluster, or leads out of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Exposed {
     /// Its UID.
     pub uid: String,
-    /// `LoadBalancer`, `NodePort`, `ExternalName`, `externalIPs` or `Ingress`.
+    /// `LoadBalancer`, `NodePort`, `ExternalName`, `externalIPs` or `Ingress`; the type of a Service that is only mirrored.
     pub how: String,
+    /// The label by which other clusters mirror a Service.
+    pub mirrored: Option<&'static str>,
     /// Whether a Service of whatever type has `externalIPs`, too.
     pub external_ips: bool,
     /// Whether nodes put their own address in place of a client's, so that network policies judge the wrong one.

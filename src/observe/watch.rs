@@ -3,10 +3,12 @@
 //! A list that is still arriving replaces nothing: objects disappear only by a delete event or by a whole new list, so
 //! that a broken connection never looks like an empty cluster.
 
-use std::{collections::BTreeMap, fmt::Debug, pin::pin, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, future::Future, pin::pin, time::Duration};
 
 use futures::StreamExt as _;
-use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery, networking::v1 as net, storage::v1 as storage};
+use k8s_openapi::api::{
+    core::v1 as core, discovery::v1 as discovery, networking::v1 as net, rbac::v1 as rbac, storage::v1 as storage,
+};
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     runtime::{WatchStreamExt as _, utils::Backoff, watcher},
@@ -16,9 +18,12 @@ use tokio::sync::mpsc;
 
 use super::{
     ClusterPolicy, cluster_policy, convert,
-    model::{Claim, Class, Endpoints, Exposed, Key, Namespace, Node, Pod, Policy, Volume},
+    model::{Claim, Class, Endpoints, Exposed, Key, Namespace, Node, Pod, Policy, RoleBinding, Volume},
 };
-use crate::api::{DataCenter, DataResidency};
+use crate::{
+    api::{DataCenter, DataResidency},
+    domain::FurtherNetworks,
+};
 
 /// What happened to objects of one kind.
 #[derive(Clone, Debug)]
@@ -52,6 +57,8 @@ pub enum Change {
     Class(Delta<String, Class>),
     /// To network policies.
     Policy(Delta<Key, Policy>),
+    /// To RoleBindings.
+    RoleBinding(Delta<Key, RoleBinding>),
     /// To services that reach outside.
     Service(Delta<Key, Exposed>),
     /// To Ingresses.
@@ -65,19 +72,28 @@ pub enum Change {
 }
 
 /// How many kinds are always watched, so that nothing is decided before each was read.
-pub const KINDS: usize = 12;
+pub const KINDS: usize = 13;
 
 /// EndpointSlices but those that follow the pods of a Service, of which a large cluster has many and which change with every
 /// pod. In a governed namespace nobody but their controller may give a slice this label, so none hides behind it.
 const WRITTEN_BY_HAND: &str = "endpointslice.kubernetes.io/managed-by!=endpointslice-controller.k8s.io";
 
-/// Starts every watch; each ends when the receiver is dropped.
+/// Starts every watch; each ends when the receiver is dropped. Pods are read when it is known which annotations give one a
+/// further network.
 #[must_use]
-pub fn start(client: &Client) -> mpsc::Receiver<Change> {
+pub fn start(
+    client: &Client,
+    further_networks: impl Future<Output = FurtherNetworks> + Send + 'static,
+) -> mpsc::Receiver<Change> {
     let (sink, changes) = mpsc::channel(4096);
+    let (client_of_pods, sink_of_pods) = (client.clone(), sink.clone());
+    tokio::spawn(async move {
+        let further = further_networks.await;
+        let project = move |pod: core::Pod| (key(&pod), Some(Pod::read(pod, &further)));
+        follow(&client_of_pods, &sink_of_pods, project, Change::Pod);
+    });
     follow(client, &sink, |node: core::Node| (node.name_any(), Some(Node::from(node))), Change::Node);
     follow(client, &sink, |space: core::Namespace| (space.name_any(), Some(Namespace::from(space))), Change::Namespace);
-    follow(client, &sink, |pod: core::Pod| (key(&pod), Some(Pod::from(pod))), Change::Pod);
     follow(client, &sink, |claim: core::PersistentVolumeClaim| (key(&claim), Some(Claim::from(claim))), Change::Claim);
     follow(
         client,
@@ -87,6 +103,12 @@ pub fn start(client: &Client) -> mpsc::Receiver<Change> {
     );
     follow(client, &sink, |class: storage::StorageClass| (class.name_any(), Some(Class::from(class))), Change::Class);
     follow(client, &sink, |policy: net::NetworkPolicy| (key(&policy), Some(Policy::from(policy))), Change::Policy);
+    follow(
+        client,
+        &sink,
+        |binding: rbac::RoleBinding| (key(&binding), Some(RoleBinding::from(binding))),
+        Change::RoleBinding,
+    );
     follow(
         client,
         &sink,
@@ -120,7 +142,7 @@ fn key<K: Resource>(object: &K) -> Key {
 fn follow<K, I, T>(
     client: &Client,
     sink: &mpsc::Sender<Change>,
-    project: fn(K) -> (I, Option<T>),
+    project: impl Fn(K) -> (I, Option<T>) + Send + 'static,
     wrap: fn(Delta<I, T>) -> Change,
 ) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
@@ -135,7 +157,7 @@ fn follow_some<K, I, T>(
     client: &Client,
     sink: &mpsc::Sender<Change>,
     which: watcher::Config,
-    project: fn(K) -> (I, Option<T>),
+    project: impl Fn(K) -> (I, Option<T>) + Send + 'static,
     wrap: fn(Delta<I, T>) -> Change,
 ) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
@@ -151,7 +173,7 @@ fn follow_some<K, I, T>(
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {
-                    let Some(delta) = delta(event, &mut arriving, project) else { continue };
+                    let Some(delta) = delta(event, &mut arriving, &project) else { continue };
                     if sink.send(wrap(delta)).await.is_err() {
                         return;
                     }
@@ -166,7 +188,7 @@ fn follow_some<K, I, T>(
 pub(super) fn delta<K, I: Ord, T>(
     event: watcher::Event<K>,
     arriving: &mut BTreeMap<I, T>,
-    project: fn(K) -> (I, Option<T>),
+    project: &impl Fn(K) -> (I, Option<T>),
 ) -> Option<Delta<I, T>> {
     match event {
         watcher::Event::Init => {

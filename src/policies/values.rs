@@ -12,7 +12,7 @@ use serde::{
 use serde_json::Value;
 
 use super::Tokens;
-use crate::domain::keys::SYSTEM_NAMESPACES;
+use crate::domain::{FurtherNetworks, keys::SYSTEM_NAMESPACES};
 
 /// The chart's own values, with every default.
 const DEFAULTS: &str = include_str!("../../charts/domicile/values.yaml");
@@ -20,6 +20,8 @@ const DEFAULTS: &str = include_str!("../../charts/domicile/values.yaml");
 pub(super) const UNCLASSIFIED: &str = "unclassifiedNamespaces";
 /// Its value where it may not.
 pub(super) const REFUSE: &str = "Refuse";
+/// The token that says which annotations give a pod a further network.
+const FURTHER_NETWORKS: &str = "furtherNetworks";
 /// The token that says where the policies come from.
 pub const SOURCE: &str = "policies";
 
@@ -68,6 +70,7 @@ pub struct Values {
     node_provisioners: Each<UserName>,
     namespace_finishers: OneOrMore<UserName>,
     unclassified_namespaces: Unclassified,
+    further_networks: Networks,
     policies: Source,
     webhook: Webhook,
 }
@@ -105,6 +108,17 @@ struct Schedulers {
     names: OneOrMore<SchedulerName>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Networks {
+    refuse: Each<AnnotationKey>,
+    permit: Each<AnnotationKey>,
+}
+
+/// The key of an annotation. It holds nothing that ends a CEL string.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct AnnotationKey(String);
+
 /// A user name as the API server sees it. It holds nothing that ends a CEL string.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct UserName(String);
@@ -141,6 +155,21 @@ impl<'de> Deserialize<'de> for SchedulerName {
             && text.ends_with(ends)
             && text.chars().all(|letter| ends(letter) || letter == '.' || letter == '-');
         if so { Ok(Self(text)) } else { Err(de::Error::custom(format!("{text:?} is no schedulerName"))) }
+    }
+}
+
+impl<'de> Deserialize<'de> for AnnotationKey {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let is_part = |part: &str, known: &str| {
+            let ends = |letter: char| letter.is_ascii_alphanumeric();
+            part.starts_with(ends)
+                && part.ends_with(ends)
+                && part.chars().all(|letter| ends(letter) || known.contains(letter))
+        };
+        let (prefix, name) = text.rsplit_once('/').map_or((None, text.as_str()), |(prefix, name)| (Some(prefix), name));
+        let so = text.len() <= 317 && is_part(name, "._-") && prefix.is_none_or(|prefix| is_part(prefix, ".-"));
+        if so { Ok(Self(text)) } else { Err(de::Error::custom(format!("{text:?} is no key of an annotation"))) }
     }
 }
 
@@ -191,6 +220,8 @@ impl Values {
         }
         let users = |list: &[UserName]| cel_list(list.iter().map(|UserName(name)| name.as_str()));
         let Schedulers { users: schedulers, names } = &self.trusted_schedulers;
+        let keys = |Each(list): &Each<AnnotationKey>| -> Vec<String> { list.iter().map(|key| key.0.clone()).collect() };
+        let further = FurtherNetworks::with(&keys(&self.further_networks.permit), &keys(&self.further_networks.refuse));
         let tokens = [
             ("operatorUser", format!("system:serviceaccount:{namespace}:domicile")),
             ("ungovernedNamespaces", format!("[{}]", ungoverned.join(", "))),
@@ -199,6 +230,7 @@ impl Values {
             ("schedulerNames", cel_list(names.0.iter().map(|SchedulerName(name)| name.as_str()))),
             ("namespaceFinishers", users(&self.namespace_finishers.0)),
             ("nodeProvisioners", users(&self.node_provisioners.0)),
+            (FURTHER_NETWORKS, cel_list(further.iter())),
             (UNCLASSIFIED, self.unclassified_namespaces.to_string()),
             (SOURCE, self.policies.to_string()),
         ];
@@ -227,6 +259,14 @@ impl fmt::Display for Source {
 /// A CEL list of strings.
 fn cel_list<'a>(items: impl Iterator<Item = &'a str>) -> String {
     format!("[{}]", items.map(|item| format!("'{item}'")).collect::<Vec<_>>().join(", "))
+}
+
+/// The annotations of which these tokens say that they give a pod a further network.
+#[must_use]
+pub fn further_networks(tokens: &Tokens) -> FurtherNetworks {
+    // A CEL list of texts, none of which holds a quote.
+    let keys = |list: &String| list.split('\'').skip(1).step_by(2).map(str::to_owned).collect();
+    tokens.get(FURTHER_NETWORKS).map_or_else(|| FurtherNetworks::known().clone(), keys)
 }
 
 /// A file that says nothing says `{}`, as for Helm.
@@ -259,7 +299,19 @@ mod tests {
         assert_eq!(changed["schedulerNames"], "['default-scheduler', 'volcano']");
         assert_eq!(changed["schedulerUsers"], "['system:kube-scheduler']");
         assert_eq!(changed["ungovernedList"], "['kube-system', 'kube-public', 'kube-node-lease']");
+        assert_eq!(further_networks(&defaults), *FurtherNetworks::known());
+        assert_eq!(further_networks(&Tokens::new()), *FurtherNetworks::known(), "of a chart before this version");
         assert!(Values::read(&["# nothing".to_owned(), "null".to_owned()]).is_ok());
+    }
+
+    #[test]
+    fn further_networks_are_added_and_taken_away() {
+        let text = "furtherNetworks: {refuse: [example.com/eip, plain], permit: [networkservicemesh.io]}";
+        let tokens = Values::read(&[text.to_owned()]).unwrap().tokens("domicile-system").unwrap();
+        let further = further_networks(&tokens);
+        let added = ["example.com/eip", "plain"].map(str::to_owned);
+        assert_eq!(further, FurtherNetworks::with(&["networkservicemesh.io".to_owned()], &added));
+        assert!(tokens["furtherNetworks"].ends_with("'example.com/eip', 'plain']"), "{}", tokens["furtherNetworks"]);
     }
 
     #[test]
@@ -287,6 +339,12 @@ mod tests {
             "trustedSchedulers: {names: [volcano.]}",
             "trustedSchedulers: {user: [a]}",
             "unclassifiedNamespaces: Deny",
+            "furtherNetworks: [a]",
+            "furtherNetworks: {refuse: [\"a'b\"]}",
+            "furtherNetworks: {permit: [a/b/c]}",
+            "furtherNetworks: {permit: [/a]}",
+            "furtherNetworks: {refuse: [a, a]}",
+            "furtherNetworks: {allow: [a]}",
             "policies: None",
             "image: {name: a}",
             "resources: {limit: {}}",

@@ -13,7 +13,7 @@ use crate::{
     observe::{Namespace, Pod, model::Map},
 };
 
-use super::{Allowed, Location, Peer, Residency};
+use super::{Allowed, Location, Peer, Residency, role_bindings};
 
 /// The rules of one namespace, resolved.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,12 +31,14 @@ pub struct Confined {
 }
 
 /// What else decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Circumstances {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Circumstances<'a> {
     /// What was seen to mutate in this cluster.
     pub mutation: Mutation,
     /// Whether the namespace has network policies that Domicile did not make.
     pub has_own_policies: bool,
+    /// UIDs of its RoleBindings that give something to ServiceAccounts of other namespaces.
+    pub foreign_role_bindings: &'a [String],
 }
 
 /// What holds in `namespace`, whose label names `named`; `None` while a residency does not exist, so that nothing that
@@ -49,7 +51,7 @@ pub fn confine<'a>(
     values: impl IntoIterator<Item = &'a str>,
     pods: impl Iterator<Item = &'a Pod> + Clone,
     locations: &BTreeMap<String, Location>,
-    circumstances: Circumstances,
+    circumstances: Circumstances<'_>,
 ) -> Option<Confined> {
     let held: Vec<&Residency> = named.names().map(|name| residencies.get(name)).collect::<Option<_>>()?;
     let first = *held.first()?;
@@ -79,6 +81,7 @@ pub fn confine<'a>(
         exposure: held.iter().map(|residency| residency.exposure).max().unwrap_or(Exposure::Deny),
         mutation: circumstances.mutation,
         held_pods: held_pods(named, pods.clone()),
+        held_role_bindings: role_bindings::held(namespace, named, mode, circumstances.foreign_role_bindings),
         peer: !pods.clone().any(|pod| stands_outside(pod, &held, locations)),
     };
     let common = |allowed: fn(&Residency) -> &Vec<Allowed>| -> Vec<Allowed> {

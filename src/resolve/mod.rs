@@ -10,6 +10,7 @@ mod fit;
 mod locate;
 mod provider_id;
 mod residency;
+pub mod role_bindings;
 mod storage_class;
 
 pub use confine::{Circumstances, Confined, changes, confine, is_pinned, stands_outside};

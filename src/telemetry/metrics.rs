@@ -67,6 +67,8 @@ pub struct Metrics {
     pub verified_nodes: Gauge,
     /// Work that waits.
     pub waiting: Gauge,
+    /// Events that were not published since too many waited.
+    pub dropped_events: Counter,
 }
 
 impl Default for Metrics {
@@ -76,12 +78,15 @@ impl Default for Metrics {
         let findings: Family<FindingLabels, Gauge> = Family::default();
         let (governed, confined, verified, waiting) =
             (Gauge::default(), Gauge::default(), Gauge::default(), Gauge::default());
+        let dropped_events = Counter::default();
         registry.register("requests", "Requests to the API server that may change something", writes.clone());
         registry.register("findings", "Facts that break, or may break, a residency", findings.clone());
         registry.register("governed_namespaces", "Namespaces that name a residency", governed.clone());
         registry.register("confined_namespaces", "Namespaces that are confined for what they name", confined.clone());
         registry.register("verified_nodes", "Nodes that are verified", verified.clone());
         registry.register("waiting_keys", "Objects that wait to be worked on", waiting.clone());
+        let help = "Events that were not published since too many waited";
+        registry.register("dropped_events", help, dropped_events.clone());
         Self {
             registry,
             writes,
@@ -90,6 +95,7 @@ impl Default for Metrics {
             confined_namespaces: confined,
             verified_nodes: verified,
             waiting,
+            dropped_events,
         }
     }
 }

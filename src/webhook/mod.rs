@@ -8,6 +8,7 @@
 pub mod certificates;
 pub mod decide;
 mod namespaces;
+mod question;
 mod serve;
 
 pub use namespaces::Namespaces;

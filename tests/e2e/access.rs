@@ -1,4 +1,4 @@
-//! Who reaches into a governed namespace from another one (N13, M25).
+//! Who reaches into a governed namespace from another one (N13, N21, M25).
 
 use crate::support::prelude::*;
 
@@ -82,4 +82,118 @@ fn a_role_binding_from_before_may_be_changed_but_for_its_subjects() {
     let more = json!({"subjects": [{"kind": "ServiceAccount", "name": "other", "namespace": "default"}]});
     stage.tenant.patch(&ROLE_BINDING, &space.name, "readers", &more).refused("[domicile/role-binding]");
     stage.tenant.patch(&ROLE_BINDING, &space.name, "readers", &json!({"subjects": null})).expected();
+}
+
+const FOREIGN: &str = "{kind: ServiceAccount, name: default, namespace: default}";
+const HELD: &str = "domicile.dev/held-role-bindings";
+
+/// Waits until the residency's status says of a RoleBinding whose ServiceAccount of another namespace it serves, or says it no
+/// more.
+#[track_caller]
+fn is_told(stage: &Turn, residency: &str, space: &Namespace, name: &str, told: bool) -> Value {
+    let subject = format!("RoleBinding {}/{name}", space.name);
+    eventually(&format!("{subject} is told: {told}"), SOON, || {
+        let found = stage.finding(residency, "domicile/role-binding", &subject);
+        when(found.is_some() == told, || format!("{found:?}"))?;
+        Ok(found.unwrap_or_default())
+    })
+}
+
+/// Waits until exactly these RoleBindings of the namespace are listed.
+#[track_caller]
+fn are_listed(space: &Namespace, names: &[&str]) {
+    let uid = |name: &&str| space.get(&ROLE_BINDING, name)["metadata"]["uid"].as_str().unwrap().to_owned();
+    let mut uids: Vec<String> = names.iter().map(uid).collect();
+    uids.sort();
+    let expected = if uids.is_empty() { "-".to_owned() } else { uids.join(",") };
+    eventually(&format!("{names:?} are listed"), SOON, || {
+        let listed = space.annotation(HELD);
+        when(listed == expected, || listed)
+    });
+}
+
+/// The finding goes with the RoleBinding, and does not come again with one that somebody made who may.
+#[test]
+fn n21_a_role_binding_from_before_is_told_until_someone_who_may_makes_it_anew() {
+    let stage = shared();
+    let residency = stage.makes_residency("bound-before", "{jurisdictions: [CN]}");
+    let mut shop = stage.ungoverned();
+    for name in ["readers", "older"] {
+        shop.accepts(binding(FOREIGN).named(name));
+    }
+    let own = format!("{{kind: ServiceAccount, name: default, namespace: {}}}", shop.name);
+    shop.accepts(binding(&own).named("own"));
+    shop.joins("bound-before");
+    for name in ["readers", "older"] {
+        let found = is_told(&stage, residency.name(), &shop, name, true);
+        assert_eq!(found["verdict"], "NonCompliant");
+        let said = found["message"].as_str().unwrap();
+        assert!(said.contains("ServiceAccount default of namespace default"), "{said}");
+    }
+    shop.tells(&["ResidencyBroken", "RoleBinding readers", "verb share"]);
+    stage.becomes("bound-before", "Compliant", "False");
+    are_listed(&shop, &["older", "readers"]);
+    for value in [json!("-"), json!(null)] {
+        let forged = json!({"metadata": {"annotations": {HELD: value}}});
+        stage.tenant.patch(&NAMESPACE, "", &shop.name, &forged).refused("[domicile/confinement]");
+    }
+    // What the finding says to do.
+    shop.delete(&ROLE_BINDING, "readers").expected();
+    is_told(&stage, residency.name(), &shop, "readers", false);
+    shop.rejects(binding(FOREIGN), "[domicile/role-binding]");
+    stage.platform_team().create(&binding(FOREIGN).in_namespace(&shop.name)).expected();
+    // When the end of the other one is seen, this one was seen before.
+    shop.delete(&ROLE_BINDING, "older").expected();
+    is_told(&stage, residency.name(), &shop, "older", false);
+    stage.becomes("bound-before", "Compliant", "True");
+    are_listed(&shop, &[]);
+    // As an older version left it, which knew no such list: what stands was made by anybody.
+    let operator = stage.service_account("domicile-system", "domicile");
+    operator.patch(&NAMESPACE, "", &shop.name, &json!({"metadata": {"annotations": {HELD: null}}})).expected();
+    is_told(&stage, residency.name(), &shop, "readers", true);
+    are_listed(&shop, &["readers"]);
+}
+
+/// What was made while nothing was enforced, or with the leave of other residencies alone, is older.
+#[test]
+fn n21_a_stricter_mode_and_another_residency_ask_anew() {
+    let stage = shared();
+    let residency = stage.makes_residency("bound-softly", "{jurisdictions: [CN], enforcement: Audit}");
+    let _other = stage.makes_residency("bound-again", "{jurisdictions: [CN]}");
+    let shop = stage.governed("bound-softly");
+    shop.accepts(binding(FOREIGN));
+    let found = is_told(&stage, "bound-softly", &shop, "readers", true);
+    assert!(found["remedy"].as_str().is_some_and(|text| text.contains("when the mode is Enforce")), "{found}");
+    assert_eq!(shop.annotation(HELD), "*");
+    residency.becomes("spec: {enforcement: Enforce}");
+    are_listed(&shop, &["readers"]);
+    is_told(&stage, "bound-softly", &shop, "readers", true);
+    shop.delete(&ROLE_BINDING, "readers").expected();
+    is_told(&stage, "bound-softly", &shop, "readers", false);
+    stage.platform_team().create(&binding(FOREIGN).in_namespace(&shop.name)).expected();
+    are_listed(&shop, &[]);
+    shop.label("domicile.dev/residency", "bound-softly_bound-again");
+    shop.is_confined();
+    is_told(&stage, "bound-again", &shop, "readers", true);
+    are_listed(&shop, &["readers"]);
+}
+
+/// Between two labels a mode still stands that merely warns.
+#[test]
+fn n21_no_role_binding_slips_in_while_a_namespace_is_not_confined() {
+    let stage = shared();
+    let _residency = stage.makes_residency("bound-warned", "{jurisdictions: [CN], enforcement: Warn}");
+    let shop = stage.governed("bound-warned");
+    let warned = shop.would_ask(binding(FOREIGN));
+    assert!(warned.ok() && warned.rules().contains(&"[domicile/role-binding]".to_owned()), "{warned:?}");
+    shop.label("domicile.dev/residency", "bound-warned_nobody-made-this");
+    eventually("it is refused", SOON, || {
+        let reply = stage.tenant.try_create(&binding(FOREIGN).in_namespace(&shop.name));
+        when(reply.message.contains("[domicile/not-confined]"), || format!("{} {}", reply.code, reply.message))
+    });
+    // Where no mode stands yet, all are judged as in Enforce, and nobody has to try again.
+    let new = stage.namespace("{domicile.dev/residency: nobody-made-this}");
+    let own = format!("{{kind: ServiceAccount, name: default, namespace: {}}}", new.name);
+    stage.tenant.create(&binding(&own).named("own").in_namespace(&new.name)).expected();
+    stage.tenant.create(&binding(FOREIGN).in_namespace(&new.name)).refused("[domicile/role-binding]");
 }

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use domicile::policies::values::Values;
+
 use crate::support::prelude::*;
 
 const ESCAPE: &str = "spec: {nodeName: frankfurt-a}";
@@ -41,6 +43,35 @@ fn a_value_that_the_chart_does_not_know_is_refused_by_name() {
     let stage = to_install_anew();
     let said = stage.helm(&["upgrade", "domicile", CHART, "--set", "trustedScheduler.names={any}"]).unwrap_err();
     assert!(said.contains("trustedScheduler") && said.contains("not allowed"), "{said}");
+}
+
+/// Helm and the operator read the list alike, and it can be made longer and shorter.
+#[test]
+fn further_networks_are_those_that_the_chart_lists() {
+    let stage = to_install_anew();
+    let shop = stage.governed("mainland");
+    let (added, permitted) = ("example.com/public-address", "networkservicemesh.io");
+    let pod = |name: &str, key: &str| shop.pod(name).with(&format!("metadata: {{annotations: {{{key}: 'true'}}}}"));
+    shop.accepts(pod("older", added));
+    shop.would_ask(pod("web", permitted)).refused("[domicile/further-network]");
+    let words = ["refuse", "permit"]
+        .map(|list| format!("furtherNetworks.{list}={{{}}}", if list == "refuse" { added } else { permitted }));
+    let upgrade = ["upgrade", "domicile", CHART, "--reuse-values", "--set", &words[0], "--set", &words[1]];
+    stage.helm(&upgrade).unwrap();
+    eventually("the longer list holds", SOON, || {
+        let reply = shop.would_ask(pod("web", added));
+        when(!reply.ok() && reply.message.contains(added), || format!("{} {}", reply.code, reply.message))
+    });
+    shop.would_ask(pod("web", permitted)).expected();
+    let values = format!("furtherNetworks: {{refuse: [{added}], permit: [{permitted}]}}");
+    let tokens = Values::read(&[values]).unwrap().tokens("domicile-system").unwrap();
+    let map = stage.admin.kubectl("get configmap domicile-policy-values -n domicile-system -o json").expected();
+    let map: Value = serde_json::from_str(&map).unwrap();
+    assert_eq!(map["data"]["furtherNetworks"], json!(tokens["furtherNetworks"]));
+    stage.operator.kill();
+    stage.operator.start().unwrap();
+    shop.tells(&["Pod older", added]);
+    stage.becomes("mainland", "Ready", "True");
 }
 
 const MUTATING: &str = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy";

@@ -23,6 +23,9 @@ pub fn corpus() -> Vec<(&'static str, Manifest, Says)> {
     cases
 }
 
+/// What has other clusters make a Service of their own of it.
+const MIRRORED: &str = "metadata: {labels: {mirror.linkerd.io/exported: 'true'}}";
+
 /// What the manifests of `fixtures/workloads` say themselves; the pods of their controllers are judged in workloads.rs.
 fn workloads() -> Vec<(&'static str, Manifest, Says)> {
     let files = [
@@ -117,6 +120,13 @@ fn claims() -> Vec<(&'static str, Manifest, Says)> {
             ),
             Says::No,
         ),
+        (
+            "claim that a driver places elsewhere",
+            claim(
+                "{metadata: {annotations: {csi.vsphere.volume-requested-topology: '[]'}}, spec: {storageClassName: RESIDENCY-ssd}}",
+            ),
+            Says::No,
+        ),
         ("claim for a volume", claim("spec: {storageClassName: RESIDENCY-ssd, volumeName: pv}"), Says::No),
     ]
 }
@@ -154,6 +164,11 @@ fn services() -> Vec<(&'static str, Manifest, Says)> {
             "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: s}}, addressType: IPv4, endpoints: [{{addresses: [{address}]}}]}}"
         ))
     };
+    let binding = |subject: &str| {
+        Manifest::from(format!(
+            "{{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {{name: r}}, roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}}, subjects: [{subject}]}}"
+        ))
+    };
     vec![
         ("service", service("selector: {app: web}"), Says::Yes),
         ("load balancer", service("type: LoadBalancer"), Says::No),
@@ -188,6 +203,17 @@ fn services() -> Vec<(&'static str, Manifest, Says)> {
                 "{{apiVersion: apps/v1, kind: DaemonSet, metadata: {{name: d}}, spec: {{selector: {{matchLabels: {{a: b}}}}, template: {{metadata: {{labels: {{a: b}}}}, spec: {{nodeSelector: {{{PIN}RESIDENCY: 'no'}}, containers: [{{name: c, image: i}}]}}}}}}}}"
             )),
             Says::No,
+        ),
+        ("service that Linkerd mirrors", service("selector: {app: web}").with(MIRRORED), Says::No),
+        (
+            "role binding for an account abroad",
+            binding("{kind: ServiceAccount, name: default, namespace: default}"),
+            Says::No,
+        ),
+        (
+            "role binding for a person",
+            binding("{kind: User, apiGroup: rbac.authorization.k8s.io, name: li-wei}"),
+            Says::Yes,
         ),
         ("settings", Manifest::from("{apiVersion: v1, kind: ConfigMap, metadata: {name: c}}"), Says::Yes),
     ]

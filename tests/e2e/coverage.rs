@@ -78,7 +78,7 @@ fn kinds_that_are_served_are_judged_and_coverage_tells_which() {
     let stage = to_install_anew();
     let shop = stage.governed("mainland");
     let before = comes_to_tell(&stage, "P1", "Enforced");
-    for id in ["N2a", "N7c", "N10"] {
+    for id in ["N2a", "N7c", "N10a"] {
         assert_eq!(route(&before, id)["state"], "NotServed", "{before}");
     }
     for kind in KINDS {
@@ -101,7 +101,7 @@ fn kinds_that_are_served_are_judged_and_coverage_tells_which() {
         });
     }
     let after = told(&stage);
-    for (id, state) in [("N2a", "Enforced"), ("N2c", "Open"), ("N7c", "Enforced"), ("N10", "Enforced")] {
+    for (id, state) in [("N2a", "Enforced"), ("N2c", "Open"), ("N7c", "Enforced"), ("N10a", "Enforced")] {
         assert_eq!(route(&after, id)["state"], state, "{}", route(&after, id));
     }
     for [group, _, _, plural] in KINDS {

@@ -46,6 +46,7 @@ mod storage;
 mod support;
 mod threshold;
 mod unclassified;
+mod volumes;
 mod ways_out;
 mod webhook;
 mod workloads;

@@ -16,6 +16,7 @@ fn the_operator_cannot_raise_its_rights() {
         "mutatingwebhookconfigurations.admissionregistration.k8s.io",
         "customresourcedefinitions.apiextensions.k8s.io",
         "clusterrolebindings.rbac.authorization.k8s.io",
+        "rolebindings.rbac.authorization.k8s.io",
         "serviceaccounts/token",
     ] {
         for verb in ["create", "patch", "delete"] {

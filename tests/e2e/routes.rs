@@ -1,6 +1,8 @@
 //! Routes of the list of escape routes (P placement, S storage, N network) that no other module takes: each is open in a
 //! namespace that is not governed, and closed in one that is.
 
+use domicile::domain::FurtherNetworks;
+
 use crate::support::prelude::*;
 
 const RBAC: &str = "apiGroup: rbac.authorization.k8s.io";
@@ -67,25 +69,86 @@ fn n2_n10_kinds_of_add_ons_open_nothing() {
     }
 }
 
-/// N3: a second interface (Multus) is a network that no network policy reaches.
+/// N10: Linkerd makes a Service of every linked cluster of one that has a label.
+#[test]
+fn n10_a_service_is_mirrored_to_no_other_cluster() {
+    let stage = shared();
+    let _open = stage.makes_residency("mirroring", "{jurisdictions: [CN], network: {exposure: Allow}}");
+    let (shop, free, open) = (stage.governed("mainland"), stage.ungoverned(), stage.governed("mirroring"));
+    let service = Manifest::from("{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: [{port: 80}]}}");
+    for (label, value) in [("exported", "true"), ("exported", "remote-discovery"), ("federated", "member")] {
+        let change = format!("metadata: {{labels: {{mirror.linkerd.io/{label}: '{value}'}}}}");
+        let name = format!("{label}-{value}");
+        let mirrored = service.clone().named(&name).with(&change);
+        let said = shop.rejects(mirrored.clone(), "[domicile/route]");
+        assert!(said.contains(label) && said.contains("Remove the label"), "{said}");
+        free.accepts(mirrored.clone());
+        open.accepts(mirrored);
+        shop.accepts(service.clone().named(&name));
+        shop.patch(&SERVICE, &name, &change).refused("[domicile/route]");
+    }
+}
+
+/// N10: one from before is told, may be changed otherwise, and loses its label.
+#[test]
+fn n10_a_service_that_was_mirrored_before_is_told() {
+    let stage = shared();
+    let _residency = stage.makes_residency("mirrored-before", "{jurisdictions: [CN]}");
+    let mut space = stage.ungoverned();
+    space.accepts("{apiVersion: v1, kind: Service, metadata: {name: web, labels: {mirror.linkerd.io/exported: 'true'}}, spec: {ports: [{port: 80}]}}");
+    space.joins("mirrored-before");
+    let found = || stage.finding("mirrored-before", "domicile/route", &format!("Service {}/web", space.name));
+    eventually("it is told", SOON, || when(found().is_some(), || "not yet".into()));
+    space.patch(&SERVICE, "web", "metadata: {labels: {seen: 'true'}}").expected();
+    space
+        .patch(&SERVICE, "web", "metadata: {labels: {mirror.linkerd.io/exported: remote-discovery}}")
+        .refused("[domicile/route]");
+    space.patch(&SERVICE, "web", "metadata: {labels: {mirror.linkerd.io/exported: null}}").expected();
+    eventually("it is told no more", SOON, || when(found().is_none(), || format!("{:?}", found())));
+}
+
+/// N3: a second interface, another network, a public address, a tunnel: what network policies do not reach.
 #[test]
 fn n3_a_pod_has_no_further_network() {
     let stage = shared();
     let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
-    for key in ["k8s.v1.cni.cncf.io/networks", "v1.multus-cni.io/default-network"] {
+    for (number, key) in FurtherNetworks::known().iter().enumerate() {
         let note = json!({"metadata": {"annotations": {key: "default/abroad"}}});
-        let pod = shop.pod("web").with(&note.to_string());
-        free.accepts(bare_pod(&format!("web-{}", key.len())).with(&note.to_string()));
-        let said = shop.rejects(&pod, "[domicile/further-network]");
+        free.would_ask(bare_pod("web").with(&note.to_string())).expected();
+        let said = shop.would_ask(shop.pod("web").with(&note.to_string())).refused("[domicile/further-network]");
         assert!(said.contains(key) && said.contains("Remove it"), "{said}");
+        if number % 10 > 0 {
+            continue;
+        }
         // Nor between its creation and its start.
-        let name = format!("later-{}", key.len());
+        let name = format!("later-{number}");
         shop.accepts(shop.pod(&name).with("spec: {schedulingGates: [{name: example.com/wait}]}"));
         stage.tenant.patch(&POD, &shop.name, &name, &note).refused("[domicile/further-network]");
         let status = format!("{}/status", POD.path(&shop.name, &name));
         stage.tenant.patch_at(&status, Patch::Merge, &note).refused("[domicile/further-network]");
         stage.tenant.patch(&POD, &shop.name, &name, &json!({"metadata": {"labels": {"seen": "true"}}})).expected();
     }
+}
+
+/// Whatever else its annotations say, and however many there are.
+#[test]
+fn n3_a_pod_of_thousands_of_annotations_is_judged() {
+    let stage = shared();
+    let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
+    let mut pod = shop.pod("web");
+    let notes: serde_json::Map<String, Value> =
+        (0..6000).map(|number| (format!("example.com/note-{number}"), json!("a word of twenty"))).collect();
+    pod.0["metadata"]["annotations"] = json!(notes);
+    let took = |space: &Namespace| {
+        let begun = std::time::Instant::now();
+        space.would_ask(pod.clone()).expected();
+        begun.elapsed()
+    };
+    say(&format!("a pod of 6,000 annotations took {:?} governed and {:?} elsewhere", took(&shop), took(&free)));
+    let mut further = pod.clone();
+    further.0["metadata"]["annotations"]["yangtse.io/pod-with-eip"] = json!("true");
+    free.would_ask(further.clone()).expected();
+    shop.would_ask(further).refused("[domicile/further-network]");
 }
 
 /// A pod that has one from before may be changed and ended, and is told.
@@ -100,7 +163,7 @@ fn n3_a_further_network_from_before_is_told() {
     );
     space.runs("web");
     space.joins("networked");
-    space.tells(&["Pod web", "network that network policies do not reach"]);
+    space.tells(&["Pod web", "a network or an address that network policies do not reach"]);
     space.patch(&POD, "web", "metadata: {labels: {seen: 'true'}}").expected();
     space.delete(&POD, "web").expected();
     space.loses(&POD, "web");

@@ -1,7 +1,10 @@
 //! The mutating webhook, where the API server has no mutating admission policies (before 1.36): it does the same, it only
 //! helps, and it is there only where it is needed.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::{
+    net::TcpStream,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+};
 
 use domicile::{
     observe,
@@ -236,6 +239,22 @@ fn a_bundle_that_somebody_takes_away_is_put_back() {
         let now = trusted(&stage);
         when(now == before, || format!("{now:?}"))
     });
+}
+
+/// Whoever reaches the webhook's port can open connections and say nothing.
+#[test]
+fn silent_connections_hold_up_no_question() {
+    let stage = shared();
+    if stage.has_mutating_policies() {
+        return assert!(stage.admin.find(&WEBHOOKS, "", "domicile").is_none());
+    }
+    let shop = stage.governed("mainland");
+    let address = stage.operator.serves_webhook();
+    for round in 0..3 {
+        let silent: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let pod = shop.accepts(bare_pod(&format!("web-{round}")));
+        assert_eq!(pod["spec"]["nodeSelector"], json!(shop.pins()), "beside {} silent connections", silent.len());
+    }
 }
 
 /// Waits until the status says what mutates.

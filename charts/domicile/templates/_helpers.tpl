@@ -33,6 +33,21 @@ system:serviceaccount:{{ .Release.Namespace }}:domicile
 {{ include "domicile.celList" .Values.nodeProvisioners }}
 {{- end -}}
 
+{{- /*
+Annotations that give a pod a network or an address which network policies do not reach: the keys of further-networks.csv, up
+to the first comma of each row after the first.
+*/ -}}
+{{- define "domicile.furtherNetworks" -}}
+{{- $keys := list -}}
+{{- range rest (.Files.Lines "further-networks.csv") -}}
+{{- $key := first (splitList "," .) -}}
+{{- if and $key (not (has $key $.Values.furtherNetworks.permit)) -}}
+{{- $keys = append $keys $key -}}
+{{- end -}}
+{{- end -}}
+{{ include "domicile.celList" (uniq (concat $keys .Values.furtherNetworks.refuse)) }}
+{{- end -}}
+
 {{- /* A CEL list of strings. values.schema.json admits no quotes and no backslashes in them. */ -}}
 {{- define "domicile.celList" -}}
 [{{ range $place, $item := . }}{{ if $place }}, {{ end }}'{{ $item }}'{{ end }}]

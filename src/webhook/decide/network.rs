@@ -99,9 +99,14 @@ fn elements(list: &Value) -> &[Value] {
     list.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-/// The bounds of the policy's `isBounded` and `isNarrowable`.
+/// The bounds of the policy's `isBounded` and `isNarrowable`. How many there are comes first: what is compared with each
+/// network is not more than that.
 fn is_narrowable(rules: &[Rule<'_>], permitted: &Permitted) -> bool {
     let networks = permitted.networks.len();
+    let fits = |count: usize| count <= 600 && count.saturating_mul(networks) <= 200_000;
+    if rules.len() > 100 || !fits(rules.iter().map(|rule| rule.peers.len()).sum()) {
+        return false;
+    }
     let peers: Vec<Peer<'_>> =
         rules.iter().flat_map(|rule| rule.peers.iter().map(|peer| Peer::read(peer, rule.outwards))).collect();
     let blocks =
@@ -112,13 +117,7 @@ fn is_narrowable(rules: &[Rule<'_>], permitted: &Permitted) -> bool {
         + peers.iter().filter(|peer| peer.is_any_address(permitted)).count()
         + selectors().filter(|peer| peer.is_any_namespace()).count();
     let after = peers.len() + wide * (networks + 3);
-    let fits = |count: usize| count <= 600 && count.saturating_mul(networks) <= 200_000;
-    rules.len() <= 100
-        && fits(peers.len())
-        && fits(after)
-        && selectors().count() + 3 * wide <= 100
-        && compared <= 5000
-        && selectors().all(Peer::is_short)
+    fits(after) && selectors().count() + 3 * wide <= 100 && compared <= 5000 && selectors().all(Peer::is_short)
 }
 
 /// What a rule's list of peers becomes.

@@ -65,6 +65,8 @@ pub fn claim(ground: &Ground) -> Json {
     let annotations = object(vec![
         ("volume.beta.kubernetes.io/storage-class", 0.3, class.clone()),
         ("volume.kubernetes.io/selected-node", 0.3, words(&["frankfurt-a", "shanghai-a", ""])),
+        ("csi.vsphere.volume-requested-topology", 0.1, words(&["[{\"topology.kubernetes.io/zone\":\"zone-a\"}]", ""])),
+        ("trident.netapp.io/importOriginalName", 0.1, words(&["of-somebody"])),
         ("volume.beta.kubernetes.io/storage-provisioner", 0.3, words(&["ebs.csi.aws.com"])),
     ]);
     let snapshot = |more: Value| {

@@ -5,7 +5,7 @@ use domicile::observe::convert::{exposed_ingress, exposed_service};
 use super::{
     Comparison,
     ground::{Ground, Seen, typed},
-    words::{Json, either, just, list, object, one_of, words},
+    words::{Json, either, just, labels, list, object, one_of, words},
 };
 use crate::support::prelude::*;
 
@@ -24,6 +24,10 @@ pub const EXPOSED: Comparison = Comparison {
 };
 
 fn service() -> Json {
+    let labels = labels(
+        &["mirror.linkerd.io/exported", "mirror.linkerd.io/federated", "app"],
+        &["true", "member", "remote-discovery"],
+    );
     let port = object(vec![("port", 1.0, just(json!(80))), ("nodePort", 0.1, just(json!(30080)))]);
     let spec = object(vec![
         ("ports", 0.95, list(port, 1..=1)),
@@ -40,7 +44,7 @@ fn service() -> Json {
     object(vec![
         ("apiVersion", 1.0, just(json!("v1"))),
         ("kind", 1.0, just(json!("Service"))),
-        ("metadata", 1.0, object(vec![("name", 1.0, just(json!("it")))])),
+        ("metadata", 1.0, object(vec![("name", 1.0, just(json!("it"))), ("labels", 0.3, labels)])),
         ("spec", 1.0, spec),
         ("status", 0.1, just(json!({"loadBalancer": {"ingress": [{"ip": "198.51.100.7"}]}}))),
     ])

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domicile::{
     audit::{Scene, audit},
-    domain::{Catalogue, Mutation, Named, Residencies},
-    observe::{self, Claim, Class, Endpoints, Exposed, Key, Node, Pod, Policy, Volume},
+    domain::{Catalogue, Named, Residencies},
+    observe::{self, Claim, Class, Endpoints, Exposed, Key, Node, Pod, Policy, RoleBinding, Volume},
     resolve::{self, Circumstances, Confined, Facilities, Location, Residency, Sites, locate},
 };
 use serde::de::DeserializeOwned;
@@ -20,6 +20,7 @@ pub enum Seen {
     Policy(Box<Policy>),
     Exposed(&'static str, Exposed),
     Endpoints(Endpoints),
+    RoleBinding(RoleBinding),
 }
 
 /// A governed namespace and all that the audit needs to know of it.
@@ -79,16 +80,17 @@ impl Ground {
         let residencies = resolve::resolve(&specs, &facilities, &sites, &classes);
         let as_seen = observe::Namespace::from(typed::<k8s_openapi::api::core::v1::Namespace>(&space.object()));
         let Named::Residencies(named) = as_seen.named() else { panic!("{} names nothing", space.name) };
-        let circumstances = Circumstances { mutation: Mutation::default(), has_own_policies: false };
+        let circumstances = Circumstances::default();
         let values = [named.value()];
         let none = std::iter::empty();
-        let confined =
+        let mut confined =
             resolve::confine(&as_seen, &named, &residencies, values, none, &locations, circumstances).unwrap();
         for (key, value) in confined.confinement.annotations() {
             if !["domicile.dev/mutation", "domicile.dev/held-pods"].contains(&key) {
                 assert_eq!(as_seen.annotations.get(key), Some(&value), "what stands is not what was resolved: {key}");
             }
         }
+        confined.confinement.held_role_bindings = vec!["*".to_owned()]; // a tenant has not the verb share
         Self {
             name: names[0].to_owned(),
             residencies: names.iter().map(|name| residencies[*name].clone()).collect(),
@@ -115,6 +117,8 @@ impl Ground {
             pods: vec![],
             claims: vec![],
             policies: vec![],
+            role_bindings: vec![],
+            never_governed: vec!["kube-system", "kube-public", "kube-node-lease", "domicile-system"],
             cluster_policies: vec![],
             exposed: vec![],
             endpoints: vec![],
@@ -126,6 +130,7 @@ impl Ground {
             Seen::Pod(pod) => scene.pods.push((&key, pod)),
             Seen::Claim(claim) => scene.claims.push((&key, claim)),
             Seen::Policy(policy) => scene.policies.push((&key, policy)),
+            Seen::RoleBinding(binding) => scene.role_bindings.push((&key, binding)),
             Seen::Exposed(kind, exposed) => scene.exposed.push((&key, kind, exposed)),
             Seen::Endpoints(slice) => scene.endpoints.push((&key, slice)),
         }

@@ -13,6 +13,7 @@ mod ground;
 mod modes;
 mod pods;
 mod policies;
+mod role_bindings;
 mod standing;
 mod words;
 

@@ -226,6 +226,7 @@ pub fn pod(residencies: &[&str]) -> Json {
         ("kubernetes.io/config.mirror", 0.2, mirror),
         ("example.com/note", 0.5, words(&["-"])),
         ("k8s.v1.cni.cncf.io/networks", 0.15, words(&["macvlan", ""])),
+        ("k8s.aliyun.com/pod-with-eip", 0.1, words(&["true", "false"])),
         ("k8s.v1.cni.cncf.io/network-status", 0.2, words(&["-"])),
     ]);
     let owner = parse("[{apiVersion: v1, kind: Node, name: frankfurt-a, uid: a, controller: true}]");

@@ -271,6 +271,13 @@ impl Installation {
         })
     }
 
+    /// What a residency's status says of an object (`Kind namespace/name`) by a rule, if anything.
+    pub fn finding(&self, residency: &str, rule: &str, subject: &str) -> Option<Value> {
+        let status = self.admin.get(&DATA_RESIDENCY, "", residency)["status"].clone();
+        let items = status["findings"]["items"].as_array().cloned().unwrap_or_default();
+        items.into_iter().find(|one| one["rule"] == rule && one["subject"] == subject)
+    }
+
     /// Whether the judge lets a packet pass. `from` and `to` are `namespace/pod` or an address.
     #[track_caller]
     pub fn passes(&self, from: &str, to: &str, port: u16) -> bool {
