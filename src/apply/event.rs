@@ -120,6 +120,8 @@ fn reference(subject: &Subject) -> ObjectReference {
         "RoleBinding" => "rbac.authorization.k8s.io/v1",
         "NetworkPolicy" | "Ingress" => "networking.k8s.io/v1",
         "ClusterNetworkPolicy" => "policy.networking.k8s.io/v1alpha2",
+        "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => "admissionregistration.k8s.io/v1",
+        "APIService" => "apiregistration.k8s.io/v1",
         "DataCenter" | "DataResidency" => "domicile.dev/v1alpha1",
         _ => "v1",
     };

@@ -1,12 +1,15 @@
 //! What the tests of the audit look at: namespace `shop`, governed by residency `mainland` in CN, of which all is well.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use super::Scene;
 use crate::{
+    api::selector::LabelSelector,
     domain::{Confinement, Finding, Jurisdiction, Mutation, Named, Residencies, keys},
     observe::{
-        Claim, Class, ClusterPolicy, Endpoints, Exposed, Key, Namespace, Owner, Pod, Policy, RoleBinding, Volume,
+        Claim, Class, ClusterPolicy, Endpoints, Exposed, Key, Namespace, Owner, Pod, Policy, Receivers, RoleBinding,
+        Volume,
+        receivers::{Receiver, Target},
     },
     resolve::{Confined, Location, NodeConflict, Residency, WantedClass},
 };
@@ -17,7 +20,7 @@ pub(super) const DISK: &str = "diskplugin.csi.alibabacloud.com";
 
 /// Everything that a scene borrows.
 pub(super) struct Stage {
-    namespace: Namespace,
+    pub namespace: Namespace,
     pub named: Residencies,
     pub residencies: Vec<Residency>,
     pub confined: Confined,
@@ -28,6 +31,9 @@ pub(super) struct Stage {
     pub cluster_policies: BTreeMap<String, ClusterPolicy>,
     exposed: Vec<(Key, &'static str, Exposed)>,
     endpoints: BTreeMap<Key, Endpoints>,
+    pub receivers: BTreeMap<(&'static str, String), Receivers>,
+    pub external_names: Vec<Key>,
+    pub api_servers: Vec<IpAddr>,
     pub volumes: BTreeMap<String, Volume>,
     pub classes: BTreeMap<String, Class>,
     locations: BTreeMap<String, Location>,
@@ -103,6 +109,9 @@ impl Stage {
             cluster_policies: BTreeMap::new(),
             exposed: vec![],
             endpoints: BTreeMap::new(),
+            receivers: BTreeMap::new(),
+            external_names: vec![],
+            api_servers: vec![],
             volumes: BTreeMap::new(),
             classes: BTreeMap::new(),
             locations: locations.map(|(node, location)| (node.to_owned(), location)).into(),
@@ -155,6 +164,14 @@ impl Stage {
         self.endpoints.insert(Key::new("shop", name), Endpoints { addresses, ..Endpoints::default() });
     }
 
+    /// A webhook that is sent what is made in every namespace.
+    pub fn webhook(&mut self, target: Target) {
+        let namespaces = LabelSelector::default();
+        let receiver = Receiver { name: "pods.example.com".into(), target, namespaces, narrowed_by: None };
+        let named = ("ValidatingWebhookConfiguration", "theirs".to_owned());
+        self.receivers.insert(named, Receivers { uid: String::new(), receivers: vec![receiver] });
+    }
+
     pub fn scene(&self) -> Scene<'_> {
         Scene {
             namespace: &self.namespace,
@@ -169,6 +186,9 @@ impl Stage {
             cluster_policies: self.cluster_policies.iter().collect(),
             exposed: self.exposed.iter().map(|(key, kind, exposed)| (key, *kind, exposed)).collect(),
             endpoints: self.endpoints.iter().collect(),
+            receivers: self.receivers.iter().map(|((kind, name), one)| (*kind, name, one)).collect(),
+            external_names: self.external_names.iter().collect(),
+            api_servers: self.api_servers.clone(),
             volumes: &self.volumes,
             classes: &self.classes,
             locations: &self.locations,

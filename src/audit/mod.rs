@@ -13,13 +13,17 @@ pub mod inventory;
 pub mod network;
 mod peers;
 mod placement;
+pub mod receivers;
+pub mod served;
 mod storage;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::{
     domain::{Finding, Jurisdiction, Residencies},
-    observe::{Claim, Class, ClusterPolicy, Endpoints, Exposed, Key, Namespace, Pod, Policy, RoleBinding, Volume},
+    observe::{
+        Claim, Class, ClusterPolicy, Endpoints, Exposed, Key, Namespace, Pod, Policy, Receivers, RoleBinding, Volume,
+    },
     resolve::{Confined, Location, Residency},
 };
 
@@ -49,6 +53,12 @@ pub struct Scene<'a> {
     pub exposed: Vec<(&'a Key, &'static str, &'a Exposed)>,
     /// Its EndpointSlices that were written by hand.
     pub endpoints: Vec<(&'a Key, &'a Endpoints)>,
+    /// Every object of the cluster that has the API server send objects to somebody: kind, name, to whom.
+    pub receivers: Vec<(&'static str, &'a String, &'a Receivers)>,
+    /// Services of the cluster that are only another name, of type ExternalName.
+    pub external_names: Vec<&'a Key>,
+    /// Where the API servers stand, as far as they tell.
+    pub api_servers: Vec<IpAddr>,
     /// Every volume of the cluster.
     pub volumes: &'a BTreeMap<String, Volume>,
     /// Every StorageClass of the cluster.
@@ -85,6 +95,8 @@ pub fn audit(scene: &Scene<'_>) -> Vec<Finding> {
     findings.extend(cluster_network::audit(scene));
     findings.extend(exposure::audit(scene));
     findings.extend(access::audit(scene));
+    findings.extend(receivers::audit(scene));
+    findings.extend(served::audit(scene));
     findings.sort();
     findings
 }
@@ -92,7 +104,7 @@ pub fn audit(scene: &Scene<'_>) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::{fixture::Stage, *};
-    use crate::domain::Verdict;
+    use crate::{domain::Verdict, observe::receivers::Target};
 
     const POLICIES: [&str; 6] = [
         include_str!("../../charts/domicile/policies/access.yaml"),
@@ -103,7 +115,7 @@ mod tests {
         include_str!("../../charts/domicile/policies/storage.yaml"),
     ];
     /// What no admission policy can see.
-    const OF_THE_AUDIT_ALONE: [&str; 2] = ["domicile/host-network", "domicile/volume-location"];
+    const OF_THE_AUDIT_ALONE: [&str; 3] = ["domicile/host-network", "domicile/volume-location", "domicile/webhook"];
 
     /// One of everything that is found.
     fn broken() -> Stage {
@@ -127,6 +139,7 @@ mod tests {
         let abroad = serde_json::json!({"kind": "ServiceAccount", "name": "default", "namespace": "abroad"});
         stage.role_binding("readers", &serde_json::json!([abroad]));
         stage.role_binding("many", &serde_json::Value::from(vec![abroad; 1001]));
+        stage.webhook(Target::Host("hooks.example.com".into()));
         stage
     }
 
@@ -135,7 +148,7 @@ mod tests {
         let stage = broken();
         let rules: std::collections::BTreeSet<&str> =
             audit(&stage.scene()).iter().map(|finding| finding.rule).collect();
-        assert_eq!(rules.len(), 18, "{rules:?}");
+        assert_eq!(rules.len(), 19, "{rules:?}");
         for rule in rules
             .into_iter()
             .chain([network::SIZE, "domicile/hidden-source"])

@@ -225,7 +225,7 @@ fn listed<T: ToString>(items: &[T]) -> String {
     items.iter().take(IN_WORDS).map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn networks_in_words(confinement: &Confinement) -> String {
+pub(super) fn networks_in_words(confinement: &Confinement) -> String {
     match confinement.networks.len().saturating_sub(IN_WORDS) {
         _ if confinement.networks.is_empty() => "no network".to_owned(),
         0 => listed(&confinement.networks),

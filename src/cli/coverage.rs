@@ -12,7 +12,7 @@ use kube::{
     discovery,
 };
 
-use super::{Error, say};
+use super::{Error, receivers, say};
 use crate::{
     controller::{canary, policies},
     domain::keys,
@@ -30,7 +30,9 @@ Nothing is written: pods are sent to the canary namespace as dry runs, to see wh
 that of KUBECONFIG. The rights that it takes:
   get     configmaps domicile-policy-values, in Domicile's namespace
   list    validatingadmissionpolicies, mutatingadmissionpolicies and their bindings
-  create  pods in namespace domicile-canary, whose quota lets none in")]
+  create  pods in namespace domicile-canary, whose quota lets none in
+The rest of route N12 is told as far as you may list namespaces, customresourcedefinitions, apiservices,
+validatingwebhookconfigurations and mutatingwebhookconfigurations.")]
 pub struct Arguments {
     /// The namespace that the chart is installed in.
     #[arg(long, default_value = "domicile-system")]
@@ -138,6 +140,7 @@ async fn facts(arguments: &Arguments) -> Result<Facts, CoverageError> {
         pod_security,
         groups: served.groups.into_iter().map(|group| group.name).collect::<BTreeSet<_>>(),
         values,
+        sent: receivers::read(&client).await.map_err(failed("its webhooks, APIServices and conversions"))?,
     })
 }
 

@@ -4,6 +4,7 @@ mod controller;
 mod coverage;
 mod crds;
 mod policies;
+mod receivers;
 mod report;
 
 use clap::{Parser, Subcommand};

@@ -52,7 +52,8 @@ pub fn permitting(confined: &Confined) -> Option<NetworkPolicySpec> {
     }
     let networks = || confinement.networks.iter().map(block);
     let peers = || [peers_of(&confinement.peers), own_namespace()];
-    let control_plane = || confined.control_plane.iter().map(block);
+    let apart = |attested: &&Cidr| !confinement.networks.iter().any(|network| network.contains(attested));
+    let control_plane = || confined.control_plane.iter().filter(apart).map(block);
     let mut egress = vec![to(networks().chain(peers()).chain(control_plane()).collect(), None), dns()];
     egress.push(to(
         METADATA.iter().filter_map(|text| text.parse().ok()).map(|cidr| block(&cidr)).collect(),

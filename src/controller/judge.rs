@@ -52,6 +52,7 @@ pub fn scene<T>(world: &World, space: &Namespace, look: impl FnOnce(&Scene<'_>) 
     let confined = namespace::resolve(world, space, &named)?;
     let snapshot = &world.snapshot;
     let exposed = snapshot.exposed.iter().filter(|((key, _), _)| key.namespace == space.name);
+    let external_names = snapshot.exposed.iter().filter(|(_, exposed)| exposed.how == "ExternalName");
     Some(look(&Scene {
         namespace: space,
         named: &named,
@@ -65,6 +66,9 @@ pub fn scene<T>(world: &World, space: &Namespace, look: impl FnOnce(&Scene<'_>) 
         cluster_policies: snapshot.cluster_policies.iter().flatten().collect(),
         exposed: exposed.map(|((key, kind), exposed)| (key, *kind, exposed)).collect(),
         endpoints: in_namespace(&snapshot.endpoints, &space.name).collect(),
+        receivers: snapshot.receivers.iter().map(|((kind, name), one)| (*kind, name, one)).collect(),
+        external_names: external_names.map(|((key, _), _)| key).collect(),
+        api_servers: snapshot.api_servers.values().flatten().copied().collect(),
         volumes: &snapshot.volumes,
         classes: &snapshot.classes,
         locations: &world.locations,

@@ -7,6 +7,7 @@
 pub(crate) mod canary;
 mod class;
 mod cluster_policy;
+mod delta;
 mod eviction;
 mod judge;
 mod memory;
@@ -72,7 +73,7 @@ pub enum Error {
     },
     /// Not everything could be read.
     #[error(
-        "not everything could be read within {0:?}: it needs the right to list and watch what the operator reads; kubectl get clusterrole domicile -o yaml says what that is, and the log which kind is missing"
+        "not everything could be read within {0:?}: it needs the right to list and watch what the operator reads; kubectl get clusterrole domicile -o yaml and kubectl get role domicile -n default -o yaml say what that is, and the log which kind is missing"
     )]
     Unread(std::time::Duration),
     /// A task that runs beside the main loop broke off.

@@ -418,6 +418,11 @@ pub fn is_whole(change: &Change) -> bool {
         Change::RoleBinding(delta) => matches!(delta, Delta::Replaced(_)),
         Change::Service(delta) | Change::Ingress(delta) => matches!(delta, Delta::Replaced(_)),
         Change::Endpoints(delta) => matches!(delta, Delta::Replaced(_)),
+        Change::Drivers(delta) => matches!(delta, Delta::Replaced(_)),
+        Change::ApiServers(delta) => matches!(delta, Delta::Replaced(_)),
+        Change::ValidatingWebhooks(delta) | Change::MutatingWebhooks(delta) | Change::ApiService(delta) => {
+            matches!(delta, Delta::Replaced(_))
+        }
         Change::ClusterPolicy(_) | Change::ClusterPoliciesUnserved => false, // nothing waits for it
     }
 }

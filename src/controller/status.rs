@@ -9,13 +9,14 @@ use super::{cluster_policy, judge::Judged, outcome::Written, surroundings::Surro
 use crate::{
     api::{DataCenter, DataCenterStatus, DataResidency, DataResidencyStatus},
     apply,
-    domain::{Subject, keys},
+    domain::{Cidr, Subject, keys},
     observe::watch::{Change, Delta},
     report::{
         self,
         events::{self, Telling},
         residency::{CanarySeen, NamespaceOutcome, Outcome},
     },
+    resolve::{self, Peer},
     telemetry::Operation,
 };
 
@@ -131,10 +132,25 @@ fn outcome<'a>(
         policies: surroundings.installed.as_ref().into(),
         canary: CanarySeen { refused: surroundings.canary.refused, mutation: world.mutation },
         missing_classes: resolved.classes.iter().filter(standing).map(|class| class.name.clone()).collect(),
+        unknown_keys: resolve::unknown_keys(resolved, &world.locations, &world.snapshot.drivers),
         pods_in_permitted_networks: unclear_pod(world, resolved),
+        api_servers_not_permitted: api_servers_not_permitted(world, resolved),
         network: cluster_policy::tier(world, name),
         deleting: residency.metadata.deletion_timestamp.is_some(),
     })
+}
+
+/// Addresses of API servers that governed pods may not connect to, whatever their namespaces' own policies open.
+fn api_servers_not_permitted(world: &World, resolved: &crate::resolve::Residency) -> Vec<String> {
+    let named = |allowed: &crate::resolve::Allowed| match &allowed.peer {
+        Peer::Networks(networks) => networks.clone(),
+        Peer::Pods { .. } => Vec::new(),
+    };
+    let allowed: Vec<Cidr> = resolved.egress.iter().flat_map(named).collect();
+    let permitted = || resolved.networks.iter().chain(&resolved.control_plane).chain(&allowed);
+    let all = world.snapshot.api_servers.values().flatten();
+    let outside = all.filter(|address| !permitted().any(|network| network.contains_address(**address)));
+    outside.map(ToString::to_string).collect()
 }
 
 /// A pod of an ungoverned namespace whose address lies in the permitted networks, so that permitting those permits it.

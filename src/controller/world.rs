@@ -5,12 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::cluster_policy;
+use super::{
+    cluster_policy,
+    delta::{namespaces_of, put, touched},
+};
 use crate::{
     compile::cluster_network,
     domain::{Catalogue, Mutation, Named, keys},
     observe::{
-        ClusterPolicy, Key, Namespace, Node, Pod, Snapshot,
+        ClusterPolicy, Key, Namespace, Node, Pod, Receivers, Snapshot,
         model::Exposed,
         watch::{Change, Delta},
     },
@@ -130,6 +133,19 @@ impl World {
             }
             Change::Service(delta) => self.absorb_exposed(delta, "Service"),
             Change::Ingress(delta) => self.absorb_exposed(delta, "Ingress"),
+            Change::ValidatingWebhooks(delta) => self.absorb_receivers(delta, "ValidatingWebhookConfiguration"),
+            Change::MutatingWebhooks(delta) => self.absorb_receivers(delta, "MutatingWebhookConfiguration"),
+            Change::ApiService(delta) => self.absorb_receivers(delta, "APIService"),
+            Change::Drivers(delta) => {
+                put(&mut self.snapshot.drivers, delta);
+                self.mark_residencies();
+            }
+            Change::ApiServers(delta) => {
+                put(&mut self.snapshot.api_servers, delta);
+                self.mark_residencies();
+                let governed = self.governed();
+                self.mark_governed(governed);
+            }
             Change::ClusterPolicy(delta) => self.absorb_cluster_policies(Some(delta)),
             Change::ClusterPoliciesUnserved => self.absorb_cluster_policies(None),
         }
@@ -243,7 +259,29 @@ impl World {
                 all.extend(new.into_iter().map(|(key, exposed)| ((key, kind), exposed)));
             }
         }
+        let receive = |receivers: &Receivers| receivers.services().any(|key| spaces.contains(&key.namespace));
+        if self.snapshot.receivers.values().any(receive) {
+            let governed = self.governed(); // each is judged by where its objects are sent
+            self.mark_governed(governed);
+        }
         self.mark_governed(spaces);
+    }
+
+    fn absorb_receivers(&mut self, delta: Delta<String, Receivers>, kind: &'static str) {
+        let all = &mut self.snapshot.receivers;
+        let before = all.clone();
+        match delta {
+            Delta::Applied(name, receivers) => drop(all.insert((kind, name), receivers)),
+            Delta::Gone(name) => drop(all.remove(&(kind, name))),
+            Delta::Replaced(new) => {
+                all.retain(|(other, _), _| *other != kind);
+                all.extend(new.into_iter().map(|(name, receivers)| ((kind, name), receivers)));
+            }
+        }
+        if *all != before {
+            let governed = self.governed();
+            self.mark_governed(governed);
+        }
     }
 
     /// Takes in a change of ClusterNetworkPolicies; `None` where they are served no more.
@@ -422,27 +460,4 @@ impl World {
 fn is_older(new: &Namespace, known: &Namespace) -> bool {
     let version = |space: &Namespace| space.resource_version.parse::<u64>().ok();
     matches!((version(new), version(known)), (Some(new), Some(known)) if new < known)
-}
-
-fn put<I: Ord, T>(all: &mut BTreeMap<I, T>, delta: Delta<I, T>) {
-    match delta {
-        Delta::Applied(id, object) => drop(all.insert(id, object)),
-        Delta::Gone(id) => drop(all.remove(&id)),
-        Delta::Replaced(new) => *all = new,
-    }
-}
-
-/// The ids that a change may have touched.
-fn touched<I: Ord + Clone, T>(delta: &Delta<I, T>, known: &BTreeMap<I, T>) -> BTreeSet<I> {
-    match delta {
-        Delta::Applied(id, _) | Delta::Gone(id) => BTreeSet::from([id.clone()]),
-        Delta::Replaced(new) => known.keys().chain(new.keys()).cloned().collect(),
-    }
-}
-
-fn namespaces_of<T>(delta: &Delta<Key, T>, known: &BTreeMap<Key, T>) -> BTreeSet<String> {
-    match delta {
-        Delta::Applied(key, _) | Delta::Gone(key) => BTreeSet::from([key.namespace.clone()]),
-        Delta::Replaced(new) => known.keys().chain(new.keys()).map(|key| key.namespace.clone()).collect(),
-    }
 }

@@ -7,7 +7,8 @@ use crate::{
     api::{DataCenter, DataResidency},
     domain::{Mutation, keys},
     observe::{
-        Key, Namespace, Node, Pod,
+        Exposed, Key, Namespace, Node, Pod, Receivers,
+        receivers::{Receiver, Target},
         watch::{Change, Delta},
     },
 };
@@ -106,6 +107,32 @@ fn the_answer_to_an_own_write_does_not_bring_back_what_is_gone() {
     assert!(world.still_knows(&answer));
     world.absorb(Change::Residency(Delta::Gone("mainland".to_owned())));
     assert!(!world.still_knows(&answer));
+}
+
+#[test]
+fn who_is_sent_objects_makes_governed_namespaces_due_where_that_changes() {
+    let mut world = at_rest();
+    let service = Key::new("add-on", "webhook");
+    let receiver = Receiver {
+        name: "pods.example.com".to_owned(),
+        target: Target::Service(service.clone()),
+        namespaces: crate::api::selector::LabelSelector::default(),
+        narrowed_by: None,
+    };
+    let receivers = || Receivers { uid: String::new(), receivers: vec![receiver.clone()] };
+    let vehicles = BTreeSet::from([Work::Namespace("vehicles".to_owned())]);
+    let told = || Change::ValidatingWebhooks(Delta::Applied("theirs".to_owned(), receivers()));
+    world.absorb(told());
+    assert_eq!(due(&mut world), vehicles);
+    world.absorb(told()); // what it trusts has changed
+    world.absorb(Change::MutatingWebhooks(Delta::Replaced([].into())));
+    world.absorb(Change::ApiService(Delta::Gone("v1.example.com".to_owned())));
+    assert!(due(&mut world).is_empty());
+    world
+        .absorb(Change::Service(Delta::Applied(service, Exposed { how: "ExternalName".into(), ..Exposed::default() })));
+    assert_eq!(due(&mut world), vehicles);
+    world.absorb(Change::ValidatingWebhooks(Delta::Replaced([].into())));
+    assert_eq!(due(&mut world), vehicles);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
 
 use k8s_openapi::{
     api::{
-        core::v1 as core, discovery::v1 as discovery, networking::v1 as net, rbac::v1 as rbac, storage::v1 as storage,
+        core::v1 as core, discovery::v1::EndpointSlice, networking::v1 as net, rbac::v1 as rbac, storage::v1 as storage,
     },
     apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference},
 };
@@ -15,7 +15,8 @@ use k8s_openapi::{
 use super::{
     Resources,
     model::{
-        Claim, Class, Endpoints, Exposed, Map, Namespace, Node, Owner, Phase, Pod, Policy, Reach, RoleBinding, Volume,
+        Claim, Class, Drivers, Endpoints, Exposed, Map, Namespace, Node, Owner, Phase, Pod, Policy, Reach, RoleBinding,
+        Volume,
     },
 };
 use crate::domain::{Cidr, FurtherNetworks, keys};
@@ -145,7 +146,7 @@ fn controller(owners: Option<Vec<OwnerReference>>) -> Option<Owner> {
 
 /// What the API server takes as any text, for people: without characters that change what a terminal shows, and not longer
 /// than a name can be.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     const LONGEST: usize = 253;
     let hides = |letter: char| {
         letter.is_control()
@@ -278,6 +279,19 @@ fn third(rest: &str) -> String {
     rest.split(':').next().unwrap_or_default().to_owned()
 }
 
+/// The drivers that are registered on a node.
+#[must_use]
+pub fn drivers(node: storage::CSINode) -> Drivers {
+    let registered = node.spec.drivers.into_iter();
+    registered.map(|driver| (driver.name, driver.topology_keys.unwrap_or_default())).collect()
+}
+
+/// The addresses that endpoints tell.
+#[must_use]
+pub fn addresses(slice: &EndpointSlice) -> Vec<IpAddr> {
+    slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses).filter_map(|text| text.parse().ok()).collect()
+}
+
 /// How a Service can be reached from outside, if it can.
 #[must_use]
 pub fn exposed_service(service: &core::Service) -> Option<Exposed> {
@@ -306,8 +320,8 @@ pub fn exposed_ingress(ingress: &net::Ingress) -> Exposed {
     Exposed { uid, how: "Ingress".to_owned(), ..Exposed::default() }
 }
 
-impl From<discovery::EndpointSlice> for Endpoints {
-    fn from(slice: discovery::EndpointSlice) -> Self {
+impl From<EndpointSlice> for Endpoints {
+    fn from(slice: EndpointSlice) -> Self {
         Self {
             uid: slice.metadata.uid.unwrap_or_default(),
             addresses: slice.endpoints.iter().flat_map(|one| &one.addresses).map(|text| plain(text)).collect(),

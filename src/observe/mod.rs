@@ -7,12 +7,14 @@
 pub mod cluster_policy;
 pub mod convert;
 pub mod model;
+pub mod receivers;
 mod resources;
 pub mod watch;
 
 pub use cluster_policy::ClusterPolicy;
 pub use model::{
-    Claim, Class, Endpoints, Exposed, Key, Namespace, Node, Owner, Phase, Pod, Policy, Reach, RoleBinding, Snapshot,
-    Volume, in_namespace,
+    Claim, Class, Drivers, Endpoints, Exposed, Key, Namespace, Node, Owner, Phase, Pod, Policy, Reach, RoleBinding,
+    Snapshot, Volume, in_namespace,
 };
+pub use receivers::Receivers;
 pub use resources::Resources;

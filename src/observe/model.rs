@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, net::IpAddr};
 use k8s_openapi::api::{core::v1::Taint, networking::v1::NetworkPolicySpec};
 use serde::Serialize;
 
-use super::{ClusterPolicy, Resources};
+use super::{ClusterPolicy, Receivers, Resources};
 use crate::{
     api::{DataCenter, DataResidency},
     domain::{Cidr, Named, Subject, keys},
@@ -58,6 +58,9 @@ pub struct Snapshot {
     pub volumes: BTreeMap<String, Volume>,
     /// StorageClasses.
     pub classes: BTreeMap<String, Class>,
+    /// CSI drivers on each node.
+    #[serde(skip)]
+    pub drivers: BTreeMap<String, Drivers>,
     /// Network policies of governed namespaces and of those that may become so.
     #[serde(skip)]
     pub policies: BTreeMap<Key, Policy>,
@@ -70,6 +73,11 @@ pub struct Snapshot {
     /// EndpointSlices that the controller of Services with selectors does not say are its own.
     #[serde(skip)]
     pub endpoints: BTreeMap<Key, Endpoints>,
+    /// What has the API server send whole objects to somebody, by kind and name.
+    #[serde(skip)]
+    pub receivers: BTreeMap<(&'static str, String), Receivers>,
+    /// Addresses of the API servers, as their endpoints tell them.
+    pub api_servers: BTreeMap<String, Vec<IpAddr>>,
     /// ClusterNetworkPolicies, others' among them; `None` where the kind is not served, or was not read yet.
     #[serde(skip)]
     pub cluster_policies: Option<BTreeMap<String, ClusterPolicy>>,
@@ -85,6 +93,9 @@ impl Snapshot {
                 self.pods.get(&key).is_some_and(|pod| pod.uid == subject.uid && pod.is_active() && !pod.terminating)
             }
             "PersistentVolumeClaim" => self.claims.get(&key).is_some_and(|claim| claim.uid == subject.uid),
+            "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" | "APIService" => {
+                self.receivers.contains_key(&(subject.kind, subject.name.clone()))
+            }
             "ClusterNetworkPolicy" => self.cluster_policies.as_ref().is_some_and(|all| all.contains_key(&subject.name)),
             "NetworkPolicy" => self.policies.get(&key).is_some_and(|policy| policy.uid == subject.uid),
             "EndpointSlice" => self.endpoints.get(&key).is_some_and(|slice| slice.uid == subject.uid),
@@ -267,6 +278,9 @@ pub struct Class {
     /// Whether it carries Domicile's mark.
     pub managed: bool,
 }
+
+/// The CSI drivers on a node, each with the topology keys that it knows.
+pub type Drivers = BTreeMap<String, Vec<String>>;
 
 /// A network policy.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

@@ -3,11 +3,15 @@
 //! A list that is still arriving replaces nothing: objects disappear only by a delete event or by a whole new list, so
 //! that a broken connection never looks like an empty cluster.
 
-use std::{collections::BTreeMap, fmt::Debug, future::Future, pin::pin, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, future::Future, net::IpAddr, pin::pin, time::Duration};
 
 use futures::StreamExt as _;
-use k8s_openapi::api::{
-    core::v1 as core, discovery::v1 as discovery, networking::v1 as net, rbac::v1 as rbac, storage::v1 as storage,
+use k8s_openapi::{
+    api::{
+        admissionregistration::v1 as admission, core::v1 as core, discovery::v1::EndpointSlice, networking::v1 as net,
+        rbac::v1 as rbac, storage::v1 as storage,
+    },
+    kube_aggregator::pkg::apis::apiregistration::v1::APIService,
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
@@ -17,8 +21,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::{
-    ClusterPolicy, cluster_policy, convert,
-    model::{Claim, Class, Endpoints, Exposed, Key, Namespace, Node, Pod, Policy, RoleBinding, Volume},
+    ClusterPolicy, Receivers, cluster_policy, convert,
+    model::{Claim, Class, Drivers, Endpoints, Exposed, Key, Namespace, Node, Pod, Policy, RoleBinding, Volume},
 };
 use crate::{
     api::{DataCenter, DataResidency},
@@ -65,6 +69,16 @@ pub enum Change {
     Ingress(Delta<Key, Exposed>),
     /// To EndpointSlices that nobody vouches for.
     Endpoints(Delta<Key, Endpoints>),
+    /// To validating webhooks.
+    ValidatingWebhooks(Delta<String, Receivers>),
+    /// To mutating webhooks.
+    MutatingWebhooks(Delta<String, Receivers>),
+    /// To APIServices that others serve.
+    ApiService(Delta<String, Receivers>),
+    /// To the CSI drivers on nodes.
+    Drivers(Delta<String, Drivers>),
+    /// To the addresses of the API servers.
+    ApiServers(Delta<String, Vec<IpAddr>>),
     /// To ClusterNetworkPolicies, which are served.
     ClusterPolicy(Delta<String, ClusterPolicy>),
     /// ClusterNetworkPolicy is served no more, and there are none.
@@ -72,7 +86,7 @@ pub enum Change {
 }
 
 /// How many kinds are always watched, so that nothing is decided before each was read.
-pub const KINDS: usize = 13;
+pub const KINDS: usize = 18;
 
 /// EndpointSlices but those that follow the pods of a Service, of which a large cluster has many and which change with every
 /// pod. In a governed namespace nobody but their controller may give a slice this label, so none hides behind it.
@@ -102,6 +116,7 @@ pub fn start(
         Change::Volume,
     );
     follow(client, &sink, |class: storage::StorageClass| (class.name_any(), Some(Class::from(class))), Change::Class);
+    follow(client, &sink, |node: storage::CSINode| (node.name_any(), Some(convert::drivers(node))), Change::Drivers);
     follow(client, &sink, |policy: net::NetworkPolicy| (key(&policy), Some(Policy::from(policy))), Change::Policy);
     follow(
         client,
@@ -121,17 +136,37 @@ pub fn start(
         |ingress: net::Ingress| (key(&ingress), Some(convert::exposed_ingress(&ingress))),
         Change::Ingress,
     );
-    follow_some(
-        client,
-        &sink,
+    follow_in(
+        Api::all(client.clone()),
         watcher::Config::default().labels(WRITTEN_BY_HAND),
-        |slice: discovery::EndpointSlice| (key(&slice), Some(Endpoints::from(slice))),
+        &sink,
+        |slice: EndpointSlice| (key(&slice), Some(Endpoints::from(slice))),
         Change::Endpoints,
     );
+    follow(client, &sink, |one: admission::ValidatingWebhookConfiguration| named(one), Change::ValidatingWebhooks);
+    follow(client, &sink, |one: admission::MutatingWebhookConfiguration| named(one), Change::MutatingWebhooks);
+    follow(client, &sink, |one: APIService| named(one), Change::ApiService);
     follow(client, &sink, |one: DataCenter| (one.name_any(), Some(one)), Change::DataCenter);
     follow(client, &sink, |one: DataResidency| (one.name_any(), Some(one)), Change::Residency);
+    // The API servers write their own addresses under this name.
+    follow_in(
+        Api::namespaced(client.clone(), "default"),
+        watcher::Config::default().fields("metadata.name=kubernetes"),
+        &sink,
+        |slice: EndpointSlice| (slice.name_any(), Some(convert::addresses(&slice))),
+        Change::ApiServers,
+    );
     cluster_policy::follow(client, &sink);
     changes
+}
+
+/// What of an object says to whom others are sent; nothing where it names nobody.
+fn named<K: Resource>(object: K) -> (String, Option<Receivers>)
+where
+    Receivers: From<K>,
+{
+    let (name, named) = (object.name_any(), Receivers::from(object));
+    (name, (!named.receivers.is_empty()).then_some(named))
 }
 
 fn key<K: Resource>(object: &K) -> Key {
@@ -149,14 +184,14 @@ fn follow<K, I, T>(
     I: Ord + Send + 'static,
     T: Send + 'static,
 {
-    follow_some(client, sink, watcher::Config::default(), project, wrap);
+    follow_in(Api::all(client.clone()), watcher::Config::default(), sink, project, wrap);
 }
 
-/// The same of those objects alone that `which` selects.
-fn follow_some<K, I, T>(
-    client: &Client,
+/// Follows what `config` selects of one kind.
+fn follow_in<K, I, T>(
+    api: Api<K>,
+    config: watcher::Config,
     sink: &mpsc::Sender<Change>,
-    which: watcher::Config,
     project: impl Fn(K) -> (I, Option<T>) + Send + 'static,
     wrap: fn(Delta<I, T>) -> Change,
 ) where
@@ -164,11 +199,10 @@ fn follow_some<K, I, T>(
     I: Ord + Send + 'static,
     T: Send + 'static,
 {
-    let api: Api<K> = Api::all(client.clone());
     let sink = sink.clone();
     tokio::spawn(async move {
         let kind = K::kind(&());
-        let mut events = pin!(watcher(api, which).backoff(Patience::default()));
+        let mut events = pin!(watcher(api, config).backoff(Patience::default()));
         let mut arriving = BTreeMap::new();
         while let Some(event) = events.next().await {
             match event {

@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use serde::Serialize;
 
 use super::{
+    receivers::Sent,
     residency::{CanarySeen, PoliciesSeen},
     some_of,
 };
@@ -19,6 +20,8 @@ use crate::{
     policies::Tokens,
 };
 
+/// The route by which whole objects are sent on.
+const SENT: &str = "N12";
 /// The group of ClusterNetworkPolicy.
 const CLUSTER_NETWORK_POLICY: &str = "policy.networking.k8s.io";
 
@@ -41,6 +44,8 @@ pub struct Facts {
     pub groups: BTreeSet<String>,
     /// What the chart put for the tokens of the policies.
     pub values: Tokens,
+    /// To whom it sends whole objects.
+    pub sent: Sent,
 }
 
 /// How a route stands.
@@ -131,6 +136,7 @@ fn row(route: &'static Route, facts: &Facts) -> Row {
     let rest = match state {
         State::NotServed => String::new(),
         State::Enforced if route.by == Closes::StaticManifests || route.value().is_some() => String::new(), // done already
+        _ if route.id == SENT => format!("{} {}", route.rest, facts.sent.in_words()).trim_end().to_owned(),
         _ => instead.unwrap_or_else(|| route.rest.clone()),
     };
     let Route { id, route: words, .. } = route;
@@ -313,6 +319,7 @@ mod tests {
             pod_security: true,
             groups: BTreeSet::new(),
             values: Tokens::from([("unclassifiedNamespaces".into(), "Allow".into())]),
+            sent: Sent::default(),
         }
     }
 
@@ -388,6 +395,14 @@ mod tests {
         assert_eq!(says(&well(), "P23").0, State::Open);
         let values = Tokens::from([("unclassifiedNamespaces".into(), "Refuse".into())]);
         assert_eq!(says(&Facts { values, ..well() }, "P23").0, State::Enforced);
+    }
+
+    #[test]
+    fn to_whom_objects_are_sent_is_named() {
+        assert!(says(&well(), "N12").2.ends_with("in the country."));
+        let sent = Sent { services: [crate::observe::Key::new("kyverno", "kyverno-svc")].into(), ..Sent::default() };
+        let (state, _, rest) = says(&Facts { sent, ..well() }, "N12");
+        assert!(state == State::Audited && rest.ends_with("name no residency: kyverno/kyverno-svc."), "{rest}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::residency::{CanarySeen, NamespaceOutcome, NetworkTier, Outcome, Polic
 use crate::{
     api::DataResidency,
     domain::{Finding, Leg, Mode, Mutation, Subject, Verdict},
-    resolve::Residency,
+    resolve::{Residency, UnknownKey},
 };
 
 /// A moment.
@@ -41,7 +41,9 @@ pub(super) struct Seen {
     pub policies: PoliciesSeen,
     pub canary: CanarySeen,
     pub missing_classes: Vec<String>,
+    pub unknown_keys: Vec<UnknownKey>,
     pub pods_in_permitted_networks: Option<String>,
+    pub api_servers_not_permitted: Vec<String>,
     pub network: NetworkTier,
     pub deleting: bool,
 }
@@ -68,7 +70,9 @@ impl Seen {
             policies: PoliciesSeen::AsBuilt,
             canary: CanarySeen { refused: true, mutation: Some(Mutation::AdmissionPolicy) },
             missing_classes: vec![],
+            unknown_keys: vec![],
             pods_in_permitted_networks: None,
+            api_servers_not_permitted: vec![],
             network: NetworkTier::NetworkPolicy(None),
             deleting: false,
         }
@@ -97,7 +101,9 @@ impl Seen {
             policies: self.policies.clone(),
             canary: self.canary,
             missing_classes: self.missing_classes.clone(),
+            unknown_keys: self.unknown_keys.clone(),
             pods_in_permitted_networks: self.pods_in_permitted_networks.clone(),
+            api_servers_not_permitted: self.api_servers_not_permitted.clone(),
             network: self.network.clone(),
             deleting: self.deleting,
         }

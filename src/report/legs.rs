@@ -8,6 +8,7 @@ use super::{
     conditions::{Judgement, Status},
     residency::{NamespaceOutcome, NetworkTier, Outcome, PoliciesSeen},
     some_of,
+    unsaid::{api_servers, topology_keys},
 };
 use crate::{
     audit::{cluster_network, network},
@@ -54,7 +55,7 @@ pub(super) fn placement(outcome: &Outcome<'_>) -> Judgement {
 
 /// Claims are judged by the API server, and the residency's classes stand.
 pub(super) fn storage(outcome: &Outcome<'_>) -> Judgement {
-    first(outcome, &[mode, policies, canary, confined, classes]).unwrap_or_else(|| {
+    first(outcome, &[mode, policies, canary, confined, classes, topology_keys]).unwrap_or_else(|| {
         Judgement::yes("AdmissionPolicy", "the API server judges claims, and the residency's StorageClasses stand")
     })
 }
@@ -73,7 +74,10 @@ pub(super) fn network(outcome: &Outcome<'_>, findings: &[&Finding]) -> Judgement
                         .to_owned()
                 }
             };
-            let message = format!("{stand}; whether this cluster's network plugin enforces that was not seen");
+            let message = format!(
+                "{stand}; whether this cluster's network plugin enforces that was not seen{}",
+                api_servers(outcome)
+            );
             Judgement::unknown(PLUGIN_NOT_SEEN, message)
         })
 }

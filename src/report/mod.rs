@@ -10,7 +10,9 @@ pub mod events;
 #[cfg(test)]
 mod fixture;
 mod legs;
+pub mod receivers;
 pub mod residency;
+mod unsaid;
 
 /// `text`, cut to `limit` bytes at the border of a character.
 fn cut(text: &str, limit: usize) -> String {

@@ -16,7 +16,7 @@ use crate::{
         data_residency::{EligibleNodes, EnforcedBy, Findings, GovernedCounts, NamespaceCounts, Summary},
     },
     domain::{Finding, Mode, Mutation},
-    resolve::Residency,
+    resolve::{Residency, UnknownKey},
 };
 
 /// So many findings, and names of namespaces, are listed.
@@ -41,8 +41,12 @@ pub struct Outcome<'a> {
     pub canary: CanarySeen,
     /// Classes that should stand, and do not.
     pub missing_classes: Vec<String>,
+    /// Classes whose driver does not know their topology key.
+    pub unknown_keys: Vec<UnknownKey>,
     /// An example of a pod of an ungoverned namespace whose address lies in the permitted networks.
     pub pods_in_permitted_networks: Option<String>,
+    /// Addresses of API servers that are not permitted.
+    pub api_servers_not_permitted: Vec<String>,
     /// What isolates the network.
     pub network: NetworkTier,
     /// Whether it is being deleted.
@@ -122,7 +126,9 @@ pub fn status(outcome: &Outcome<'_>, now: &Time) -> DataResidencyStatus {
         policies: _,
         canary: _,
         missing_classes: _,
+        unknown_keys: _,
         pods_in_permitted_networks: _,
+        api_servers_not_permitted: _,
         network: tier,
         deleting,
     } = outcome;

@@ -12,6 +12,7 @@ mod provider_id;
 mod residency;
 pub mod role_bindings;
 mod storage_class;
+mod topology_key;
 
 pub use confine::{Circumstances, Confined, changes, confine, is_pinned, stands_outside};
 pub use facilities::{Facilities, Facility, FacilityConflict};
@@ -19,3 +20,4 @@ pub use fit::{Place, fits};
 pub use locate::{Location, NodeConflict, locate};
 pub use residency::{Allowed, Peer, PortRange, Residency, Sites, resolve};
 pub use storage_class::{WantedClass, proven};
+pub use topology_key::{UnknownKey, unknown_keys};

@@ -64,7 +64,7 @@ pub struct Residency {
     pub eligible_nodes: u32,
     /// Zones in which governed volumes may lie.
     pub zones: BTreeSet<String>,
-    /// Addresses that governed pods may reach at any port, without pod networks.
+    /// Addresses that governed pods may reach at any port, the attested control plane among them, without pod networks.
     pub networks: Vec<Cidr>,
     /// Where the API servers stand, as far as that is attested.
     pub control_plane: Vec<Cidr>,
@@ -281,14 +281,15 @@ fn no_data_center(jurisdictions: &BTreeSet<Jurisdiction>) -> String {
     format!("this cluster has no data center in {} with a verified node", codes.join(" or "))
 }
 
-/// Addresses inside the facilities and those allowed at every port, without the addresses of pods.
+/// Addresses inside the facilities, of the API servers, and those allowed at every port, without the addresses of pods.
 fn networks(facilities: &[&Facility], sites: &Sites, egress: &[Allowed]) -> Vec<Cidr> {
     let allowed = egress.iter().filter(|allowed| allowed.ports.is_empty()).filter_map(|allowed| match &allowed.peer {
         Peer::Networks(networks) => Some(networks.iter().copied()),
         Peer::Pods { .. } => None,
     });
-    let inside: Vec<Cidr> =
-        facilities.iter().flat_map(|facility| facility.networks.iter().copied()).chain(allowed.flatten()).collect();
+    let attested =
+        facilities.iter().flat_map(|facility| facility.networks.iter().chain(&facility.control_plane).copied());
+    let inside: Vec<Cidr> = attested.chain(allowed.flatten()).collect();
     let declared = facilities.iter().flat_map(|facility| facility.pod_networks.iter().copied());
     let pods: Vec<Cidr> = declared.chain(sites.pod_networks.iter().copied()).collect();
     Cidr::without(&inside, &pods)

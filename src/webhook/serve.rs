@@ -212,7 +212,7 @@ async fn answer(question: &[u8], shared: &Shared) -> Option<Value> {
 mod tests {
     use std::{
         io::{BufRead as _, BufReader, Read as _, Write as _},
-        net::TcpStream,
+        net::{Shutdown, TcpStream},
     };
 
     use futures::{StreamExt as _, stream};
@@ -350,9 +350,17 @@ mod tests {
     async fn one_connection_too_many_is_closed_and_the_next_one_is_taken() {
         let bounds = Bounds { connections: 3, handshake: Duration::from_secs(600), ..BOUNDS };
         let (served, address, authority) = server(bounds);
-        let silent: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(address).unwrap()).collect();
-        assert!(ends(TcpStream::connect(address).unwrap()));
-        drop(silent);
+        // Which of the four is closed hangs on when each is looked at.
+        let silent: Vec<TcpStream> = (0..4).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let (tell, ended) = std::sync::mpsc::channel();
+        for connection in &silent {
+            let (connection, tell) = (connection.try_clone().unwrap(), tell.clone());
+            std::thread::spawn(move || tell.send(ends(connection)));
+        }
+        assert!(ended.recv().unwrap());
+        for connection in silent {
+            let _ = connection.shutdown(Shutdown::Both); // the one that is closed says that it is
+        }
         let taken = (0..10_000).any(|_| ask_by_tls(address, &authority).is_ok());
         assert!(taken, "the server has not seen that the others are gone");
         served.abort();

@@ -26,6 +26,7 @@ mod limits;
 mod load;
 mod location;
 mod modes;
+mod n12;
 mod namespaces;
 mod network;
 mod nodes;

@@ -55,6 +55,39 @@ fn volumes_lie_where_the_data_centers_are() {
     assert!(HOME_ZONES.iter().any(|zone| affinity.contains(&format!("\"{zone}\""))), "{affinity}");
 }
 
+/// S6: a driver is held by a key that it does not know to nothing.
+#[test]
+fn s6_a_topology_key_that_the_driver_does_not_know_is_told() {
+    let stage = shared();
+    let class =
+        |key: &str| format!("{{classes: [{{name: keyed-ssd, provisioner: csi.testcluster.dev, topologyKey: {key}}}]}}");
+    let spec = format!("{{jurisdictions: [CN], storage: {}}}", class("csi.testcluster.dev/zone"));
+    let residency = stage.makes_residency("keyed", &spec);
+    let shop = stage.governed("keyed");
+    let said = |status: &str| {
+        let seen = stage.becomes("keyed", "StorageEnforced", status);
+        let conditions = seen["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let found = conditions.iter().find(|condition| condition["type"] == "StorageEnforced").cloned().unwrap();
+        found["message"].as_str().unwrap().to_owned()
+    };
+    let told = said("Unknown");
+    for words in ["csi.testcluster.dev/zone", "keyed-ssd", "topologyKey", "registered topology.kubernetes.io/zone"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    // What is told is so: there is no volume.
+    let keyed = |name: &str| bare_claim(name).with("spec: {storageClassName: keyed-ssd}");
+    eventually("the class is permitted", SOON, || {
+        let classes = shop.annotation("domicile.dev/storage-classes");
+        when(classes == "keyed-ssd", || classes)
+    });
+    shop.accepts(keyed("data"));
+    shop.accepts(shop.pod("db").with(&mounting("data")));
+    shop.fits_nowhere("db");
+    residency.becomes(&format!("spec: {{storage: {}}}", class("topology.kubernetes.io/zone")));
+    assert!(!said("True").contains("topologyKey"));
+    shop.runs("db");
+}
+
 #[test]
 fn other_ways_to_name_a_class_or_a_place_are_closed() {
     let shop = shared().governed("mainland");

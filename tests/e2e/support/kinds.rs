@@ -58,6 +58,8 @@ kinds! {
     VOLUME = of_the_cluster("v1", "PersistentVolume", "persistentvolumes");
     STORAGE_CLASS = of_the_cluster("storage.k8s.io/v1", "StorageClass", "storageclasses");
     WEBHOOKS = of_the_cluster("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations");
+    VALIDATING_WEBHOOKS = of_the_cluster("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations");
+    API_SERVICE = of_the_cluster("apiregistration.k8s.io/v1", "APIService", "apiservices");
     CLUSTER_ROLE = of_the_cluster("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles");
     CLUSTER_ROLE_BINDING = of_the_cluster("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings");
     CLUSTER_NETWORK_POLICY =

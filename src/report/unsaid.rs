@@ -1,0 +1,83 @@
+//! What users have yet to write, beside what the API server enforces: which topology key a driver knows, and where the API
+//! servers stand. Each is told with the field that says it.
+
+use super::{conditions::Judgement, residency::Outcome, some_of};
+use crate::resolve::UnknownKey;
+
+/// A key that the class's driver does not know. What drivers make of that differs, so it is not known to hold.
+pub(super) fn topology_keys(outcome: &Outcome<'_>) -> Option<Judgement> {
+    let UnknownKey { class, driver, key, registered } = outcome.unknown_keys.first()?;
+    let (knows, remedy) = match registered.as_slice() {
+        [] => ("none".to_owned(), "let the driver register one, or take a driver that does".to_owned()),
+        keys => {
+            let keys = some_of(keys.iter().map(String::as_str));
+            (
+                keys.clone(),
+                format!("set spec.storage.classes[].topologyKey of {class} to that of {keys} which names zones"),
+            )
+        }
+    };
+    let more = match outcome.unknown_keys.len() {
+        1 => String::new(),
+        many => format!(" (so it is with {many} classes)"),
+    };
+    Some(Judgement::unknown(
+        "TopologyKeyUnknown",
+        format!(
+            "the topology key {key} of StorageClass {class} is not known to its driver {driver}, which registered {knows} on verified nodes: claims get no volume, or one anywhere{more}; {remedy}"
+        ),
+    ))
+}
+
+/// Of which API servers governed pods are cut off. It breaks no residency, and whoever wants it so has it so.
+pub(super) fn api_servers(outcome: &Outcome<'_>) -> String {
+    let addresses = &outcome.api_servers_not_permitted;
+    if addresses.is_empty() {
+        return String::new();
+    }
+    format!(
+        "; governed pods and the API servers at {} may not connect to each other; to permit it name these in spec.controlPlane.addresses of the DataCenter where they stand",
+        some_of(addresses.iter().map(String::as_str))
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{
+        fixture::{Seen, at},
+        residency::status,
+    };
+
+    #[track_caller]
+    fn says(mut seen: Seen, type_: &str, expected: &str, reason: &str) -> String {
+        let conditions = status(&seen.outcome(), &at(1)).conditions;
+        let condition = conditions.iter().find(|condition| condition.type_ == type_).unwrap();
+        assert_eq!((condition.status.as_str(), condition.reason.as_str()), (expected, reason), "{}", condition.message);
+        condition.message.clone()
+    }
+
+    #[test]
+    fn a_key_that_the_driver_does_not_know_holds_nothing() {
+        let unknown = |registered: &[&str]| {
+            let registered = registered.iter().map(|key| (*key).to_owned()).collect();
+            let [class, driver, key] = ["mainland-ssd", "ebs.csi.aws.com", "wrong/zone"].map(str::to_owned);
+            Seen { unknown_keys: vec![UnknownKey { class, driver, key, registered }], ..Seen::well() }
+        };
+        let message =
+            says(unknown(&["topology.kubernetes.io/zone"]), "StorageEnforced", "Unknown", "TopologyKeyUnknown");
+        let remedy = "topologyKey of mainland-ssd to that of topology.kubernetes.io/zone which names zones";
+        assert!(message.contains("wrong/zone") && message.ends_with(remedy), "{message}");
+        assert!(says(unknown(&[]), "StorageEnforced", "Unknown", "TopologyKeyUnknown").contains("registered none"));
+        says(unknown(&[]), "Ready", "True", "InForce");
+    }
+
+    #[test]
+    fn api_servers_that_are_not_attested_are_told_and_break_nothing() {
+        let cut_off = || Seen { api_servers_not_permitted: vec!["10.59.0.5".into()], ..Seen::well() };
+        let message = says(cut_off(), "NetworkEnforced", "Unknown", "PluginNotSeen");
+        assert!(message.contains("10.59.0.5") && message.contains("spec.controlPlane.addresses"), "{message}");
+        says(cut_off(), "Compliant", "True", "Compliant");
+        says(cut_off(), "Ready", "True", "InForce");
+    }
+}
