@@ -49,7 +49,7 @@ fn a_client_whose_address_a_node_hides_is_not_let_in() {
     residency.becomes("spec: {network: {ingress: {policy: Restricted}}}");
     shop.tells(&["Service older", "[domicile/hidden-source]", "externalTrafficPolicy: Local"]);
     for kind in ["LoadBalancer", "NodePort"] {
-        let said = shop.rejects(service(&format!("{{type: {kind}}}")), "[domicile/hidden-source]");
+        let said = shop.comes_to_reject(service(&format!("{{type: {kind}}}")), "[domicile/hidden-source]");
         assert!(said.contains("externalTrafficPolicy: Local") && said.contains("ingress is Restricted"), "{said}");
     }
     // What is older may be changed elsewhere, and mended.

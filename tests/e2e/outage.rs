@@ -146,7 +146,7 @@ fn an_operator_that_was_halted_while_everything_changed_says_what_a_fresh_one_wo
     assert!(!past.patch(&POD, "gated", "spec: {schedulingGates: null}").ok(), "an older pod was let go");
     is_verified(&stage, "wanderer", true); // said openly: it keeps its label meanwhile
     meddles(&stage, &shop);
-    let _center = stage.makes(data_center("shenzhen-3", "CN", "cn-shenzhen", 22));
+    let center = stage.makes(data_center("shenzhen-3", "CN", "cn-shenzhen", 22));
     forgets(&stage);
     let before = stage.operator.said().len();
 
@@ -160,4 +160,15 @@ fn an_operator_that_was_halted_while_everything_changed_says_what_a_fresh_one_wo
     let words = stage.operator.said()[before..].to_owned();
     assert!(words.contains("410") || words.contains("too old resource version"), "it was told to read anew: {words}");
     a_fresh_one_agrees(&stage, &[&shop.name, &reborn.name, &past.name]);
+    // The next test finds the country as this one found it.
+    center.deleted();
+    eventually("the data center is forgotten, and the classes are made anew without it", SOON, || {
+        let class =
+            stage.admin.find(&STORAGE_CLASS, "", "mainland-ssd").unwrap_or_default()["allowedTopologies"].to_string();
+        let (networks, classes) =
+            (shop.annotation("domicile.dev/networks"), shop.annotation("domicile.dev/storage-classes"));
+        let so =
+            class.contains("cn-shanghai-e") && !class.contains("cn-shenzhen") && !networks.contains("10.22.0.0/16");
+        when(so && classes == "mainland-hdd,mainland-ssd", || format!("{class} {networks} {classes}"))
+    });
 }
