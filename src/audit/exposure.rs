@@ -3,17 +3,50 @@
 //! Where a load balancer or a gateway ends, nobody here can tell, so a residency that denies exposure has none. Names for
 //! hosts outside, and addresses that somebody else owns, are findings whatever the residency says of exposure.
 
+use std::net::IpAddr;
+
 use crate::{
-    domain::{Confinement, Exposure, Finding, Ingress, Leg, Subject, Verdict},
-    observe::{Exposed, Key},
+    domain::{Cidr, Confinement, Exposure, Finding, Ingress, Leg, Subject, Verdict},
+    observe::{Endpoints, Exposed, Key},
 };
 
 use super::Scene;
 
-/// Judges every Service and Ingress that is exposed.
+/// The EndpointSlice in which the API servers say where they are, and which they put right themselves.
+const OF_THE_API_SERVER: (&str, &str) = ("default", "kubernetes");
+
+/// Judges every Service and Ingress that is exposed, and every EndpointSlice that was written by hand.
 pub(super) fn audit(scene: &Scene<'_>) -> Vec<Finding> {
     let confinement = &scene.confined.confinement;
-    scene.exposed.iter().flat_map(|(key, kind, exposed)| judge(key, kind, exposed, confinement)).collect()
+    let exposed = scene.exposed.iter().flat_map(|(key, kind, exposed)| judge(key, kind, exposed, confinement));
+    exposed.chain(scene.endpoints.iter().filter_map(|(key, slice)| endpoint(scene, key, slice))).collect()
+}
+
+/// It gives an address that is not permitted a name in the cluster.
+fn endpoint(scene: &Scene<'_>, key: &Key, slice: &Endpoints) -> Option<Finding> {
+    if (key.namespace.as_str(), key.name.as_str()) == OF_THE_API_SERVER {
+        return None;
+    }
+    let networks = &scene.confined.confinement.networks;
+    let mut foreign = slice.addresses.iter().filter(|address| !lies_in(address, networks));
+    let first = foreign.next()?;
+    let others = foreign.count();
+    let more = if others == 0 { String::new() } else { format!(" (and {others} more)") };
+    Some(Finding {
+        verdict: Verdict::NonCompliant,
+        leg: Leg::Exposure,
+        rule: "domicile/endpoint",
+        subject: Subject::namespaced("EndpointSlice", &key.namespace, &key.name, &slice.uid),
+        message: format!("address {first}{more}, written by hand, is in no permitted network"),
+        remedy: "give its Service a selector, or use permitted addresses; where it is a copy, change the Endpoints of its Service".to_owned(),
+    })
+}
+
+/// An address that CEL reads, too, and that is permitted.
+fn lies_in(address: &str, networks: &[Cidr]) -> bool {
+    let is_mapped = |ip: &IpAddr| matches!(ip, IpAddr::V6(six) if six.to_ipv4_mapped().is_some());
+    let parsed = address.parse::<IpAddr>().ok().filter(|ip| !is_mapped(ip));
+    parsed.is_some_and(|ip| networks.iter().any(|network| network.contains_address(ip)))
 }
 
 fn judge(key: &Key, kind: &'static str, exposed: &Exposed, confinement: &Confinement) -> Vec<Finding> {
@@ -90,6 +123,33 @@ mod tests {
         }
         assert_eq!(rules("Ingress", false, Exposure::Deny), ["domicile/route"]);
         assert!(rules("Ingress", false, Exposure::Allow).is_empty());
+    }
+
+    #[test]
+    fn an_address_that_is_not_permitted_is_a_finding_once_for_each_slice() {
+        let found = |addresses: &[&str]| {
+            let mut stage = Stage::new();
+            stage.endpoints("by-hand", addresses);
+            let findings = audit(&stage.scene());
+            findings.iter().map(|finding| format!("{} {}", finding.rule, finding.message)).collect::<Vec<_>>()
+        };
+        assert!(found(&["10.20.9.9", "10.21.0.4"]).is_empty() && found(&[]).is_empty());
+        let said = "domicile/endpoint address 198.51.100.7 (and 1 more), written by hand, is in no permitted network";
+        assert_eq!(found(&["10.20.9.9", "198.51.100.7", "db.example.com"]), [said]);
+        for address in ["db.example.com", "::ffff:10.20.9.9", "2001:db8::1", "10.20.9", ""] {
+            assert_eq!(found(&[address]).len(), 1, "{address}");
+        }
+    }
+
+    #[test]
+    fn where_the_api_servers_are_is_their_own_business() {
+        let mut stage = Stage::new();
+        stage.endpoints("kubernetes", &["198.51.100.7"]);
+        let scene = stage.scene();
+        let (_, slice) = scene.endpoints[0];
+        assert!(endpoint(&scene, &Key::new("default", "kubernetes"), slice).is_none());
+        assert!(endpoint(&scene, &Key::new("default", "kubernetes-2"), slice).is_some());
+        assert!(endpoint(&scene, &Key::new("shop", "kubernetes"), slice).is_some());
     }
 
     #[test]

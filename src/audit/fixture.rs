@@ -7,7 +7,8 @@ use crate::{
     api::selector::LabelSelector,
     domain::{Confinement, Finding, Jurisdiction, Mutation, Named, Residencies, keys},
     observe::{
-        Claim, Class, ClusterPolicy, Exposed, Key, Namespace, Owner, Pod, Policy, Receivers, RoleBinding, Volume,
+        Claim, Class, ClusterPolicy, Endpoints, Exposed, Key, Namespace, Owner, Pod, Policy, Receivers, RoleBinding,
+        Volume,
         receivers::{Receiver, Target},
     },
     resolve::{Confined, Location, NodeConflict, Residency, WantedClass},
@@ -29,6 +30,7 @@ pub(super) struct Stage {
     role_bindings: BTreeMap<Key, RoleBinding>,
     pub cluster_policies: BTreeMap<String, ClusterPolicy>,
     exposed: Vec<(Key, &'static str, Exposed)>,
+    endpoints: BTreeMap<Key, Endpoints>,
     pub receivers: BTreeMap<(&'static str, String), Receivers>,
     pub external_names: Vec<Key>,
     pub api_servers: Vec<IpAddr>,
@@ -106,6 +108,7 @@ impl Stage {
             role_bindings: BTreeMap::new(),
             cluster_policies: BTreeMap::new(),
             exposed: vec![],
+            endpoints: BTreeMap::new(),
             receivers: BTreeMap::new(),
             external_names: vec![],
             api_servers: vec![],
@@ -156,6 +159,11 @@ impl Stage {
         self.exposed.push((Key::new("shop", name), kind, exposed));
     }
 
+    pub fn endpoints(&mut self, name: &str, addresses: &[&str]) {
+        let addresses = addresses.iter().map(|address| (*address).to_owned()).collect();
+        self.endpoints.insert(Key::new("shop", name), Endpoints { addresses, ..Endpoints::default() });
+    }
+
     /// A webhook that is sent what is made in every namespace.
     pub fn webhook(&mut self, target: Target) {
         let namespaces = LabelSelector::default();
@@ -177,6 +185,7 @@ impl Stage {
             never_governed: keys::SYSTEM_NAMESPACES.to_vec(),
             cluster_policies: self.cluster_policies.iter().collect(),
             exposed: self.exposed.iter().map(|(key, kind, exposed)| (key, *kind, exposed)).collect(),
+            endpoints: self.endpoints.iter().collect(),
             receivers: self.receivers.iter().map(|((kind, name), one)| (*kind, name, one)).collect(),
             external_names: self.external_names.iter().collect(),
             api_servers: self.api_servers.clone(),

@@ -74,7 +74,9 @@ fn subjects<'a>(scene: &'a Scene<'_>) -> impl Iterator<Item = (Subject, String)>
         .map(move |(key, claim)| (object("PersistentVolumeClaim", key, &claim.uid), of_claim(scene, claim)));
     let policies = scene.policies.iter().map(move |(key, one)| (object("NetworkPolicy", key, &one.uid), String::new()));
     let exposed = scene.exposed.iter().map(move |(key, kind, one)| (object(kind, key, &one.uid), one.how.clone()));
-    pods.chain(claims).chain(policies).chain(exposed)
+    let endpoints =
+        scene.endpoints.iter().map(move |(key, one)| (object("EndpointSlice", key, &one.uid), String::new()));
+    pods.chain(claims).chain(policies).chain(exposed).chain(endpoints)
 }
 
 fn of_pod(scene: &Scene<'_>, pod: &Pod) -> String {

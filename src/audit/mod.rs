@@ -21,7 +21,9 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::{
     domain::{Finding, Jurisdiction, Residencies},
-    observe::{Claim, Class, ClusterPolicy, Exposed, Key, Namespace, Pod, Policy, Receivers, RoleBinding, Volume},
+    observe::{
+        Claim, Class, ClusterPolicy, Endpoints, Exposed, Key, Namespace, Pod, Policy, Receivers, RoleBinding, Volume,
+    },
     resolve::{Confined, Location, Residency},
 };
 
@@ -49,6 +51,8 @@ pub struct Scene<'a> {
     pub cluster_policies: Vec<(&'a String, &'a ClusterPolicy)>,
     /// Its services and Ingresses that can be reached from outside, or lead there.
     pub exposed: Vec<(&'a Key, &'static str, &'a Exposed)>,
+    /// Its EndpointSlices that were written by hand.
+    pub endpoints: Vec<(&'a Key, &'a Endpoints)>,
     /// Every object of the cluster that has the API server send objects to somebody: kind, name, to whom.
     pub receivers: Vec<(&'static str, &'a String, &'a Receivers)>,
     /// Services of the cluster that are only another name, of type ExternalName.
@@ -128,6 +132,7 @@ mod tests {
         for how in ["LoadBalancer", "Ingress", "ExternalName", "externalIPs"] {
             stage.exposed(how, how, |_| {});
         }
+        stage.endpoints("by-hand", &["198.51.100.7"]);
         let peers = serde_json::json!([{"to": []}, {"to": [{"ipBlock": {"cidr": "8.8.8.0/24"}}]}, {"to": [{"namespaceSelector": {}}]}]);
         stage.policy("wide", serde_json::json!({"podSelector": {}, "egress": peers}));
         stage.confined.confinement.held_role_bindings = vec!["readers".into()];
@@ -143,7 +148,7 @@ mod tests {
         let stage = broken();
         let rules: std::collections::BTreeSet<&str> =
             audit(&stage.scene()).iter().map(|finding| finding.rule).collect();
-        assert_eq!(rules.len(), 18, "{rules:?}");
+        assert_eq!(rules.len(), 19, "{rules:?}");
         for rule in rules
             .into_iter()
             .chain([network::SIZE, "domicile/hidden-source"])

@@ -61,9 +61,11 @@ fn class(scene: &Scene<'_>, key: &Key, claim: &Claim) -> Option<Finding> {
 }
 
 /// Domicile's own class that was taken away or changed is no news of its claims: their volumes are judged by where they lie,
-/// and that the class does not stand is told of the residency.
+/// and that the class does not stand is told of the residency. One that stands, and is not permitted all the same, another
+/// residency leaves out.
 fn is_being_put_back(scene: &Scene<'_>, name: &str) -> bool {
-    let mut own = scene.residencies.iter().flat_map(|residency| &residency.classes);
+    let missing = scene.residencies.iter().filter(|residency| !residency.admitted_classes.contains(name));
+    let mut own = missing.flat_map(|residency| &residency.classes);
     own.find(|class| class.name == name).is_some_and(|class| class.zones.iter().all(|zone| is_permitted(scene, zone)))
 }
 
@@ -263,6 +265,15 @@ mod tests {
         assert_eq!((finding.verdict, finding.rule), (Verdict::NonCompliant, "domicile/storage-class"));
         assert!(finding.message.contains("it has no allowedTopologies"), "{}", finding.message);
         assert!(finding.remedy.contains("class mainland-ssd"));
+    }
+
+    #[test]
+    fn a_class_that_stands_and_that_another_residency_leaves_out_is_a_finding() {
+        let mut stage = Stage::new();
+        stage.claim("data", Some("mainland-lvm"), None);
+        assert!(audit(&stage.scene()).is_empty());
+        stage.residencies[0].admitted_classes.insert("mainland-lvm".into());
+        assert_eq!(stage.one(audit).rule, "domicile/storage-class");
     }
 
     #[test]

@@ -39,6 +39,9 @@ use crate::{
 
 /// Statuses wait so long, so that one is written for many changes.
 const STATUS_DELAY: Duration = Duration::from_millis(200);
+/// So long after its start an operator leaves what stands of residencies' statuses, unless it has looked at the admission
+/// policies before: what the one before it saw is not Unknown for a moment, each time that one is replaced.
+const FIRST_LOOK: Duration = Duration::from_secs(10);
 /// The longest sleep, so that it is seen that this turns.
 const LONGEST: Duration = Duration::from_secs(60);
 /// So many changes are taken in before work is looked at again.
@@ -54,6 +57,8 @@ pub struct Operator {
     metrics: Arc<Metrics>,
     world: World,
     surroundings: Surroundings,
+    /// Until when the first look at them is waited for; `None` once it was had.
+    looks_until: Option<Instant>,
     queue: Queue,
     running: Running,
     judged: BTreeMap<String, Judged>,
@@ -80,6 +85,7 @@ impl Operator {
             metrics,
             world: World::new(own_namespace),
             surroundings: Surroundings::default(),
+            looks_until: Some(Instant::now() + FIRST_LOOK),
             queue: Queue::default(),
             running: Running::new(),
             judged: BTreeMap::new(),
@@ -146,24 +152,29 @@ impl Operator {
         if let Some(mutation) = found.canary.mutation {
             self.world.set_mutation(mutation);
         }
-        if found != self.surroundings {
+        if self.looks_until.take().is_some() || found != self.surroundings {
             tracing::info!(installed = ?found.installed, canary = ?found.canary, "looked at the admission policies");
             self.surroundings = found;
             self.world.mark_residencies();
         }
     }
 
+    /// When what changes now of a residency is written to its status.
+    fn residencies_told_at(&self, now: Instant) -> Instant {
+        (now + STATUS_DELAY).max(self.looks_until.unwrap_or(now))
+    }
+
     /// Starts everything that is due and may be worked on.
     fn start_due(&mut self) {
         let now = Instant::now();
+        let told_at = self.residencies_told_at(now);
         for work in self.world.take_due() {
-            let delay = match &work {
-                Work::Node(_) | Work::Namespace(_) | Work::Eviction(_) | Work::Class(_) | Work::ClusterPolicy(_) => {
-                    Duration::ZERO
-                }
-                Work::Residency(_) | Work::DataCenter(_) => STATUS_DELAY,
+            let at = match &work {
+                Work::Node(_) | Work::Namespace(_) | Work::Eviction(_) | Work::Class(_) | Work::ClusterPolicy(_) => now,
+                Work::Residency(_) => told_at,
+                Work::DataCenter(_) => now + STATUS_DELAY,
             };
-            self.queue.add(work, now + delay);
+            self.queue.add(work, at);
         }
         while let Some(work) = self.queue.next(now) {
             match self.start(&work) {
@@ -299,7 +310,7 @@ impl Operator {
             Some(judged) => drop(self.judged.insert(name.to_owned(), judged)),
             None => drop(self.judged.remove(name)),
         }
-        let soon = Instant::now() + STATUS_DELAY;
+        let soon = self.residencies_told_at(Instant::now());
         for residency in residencies {
             self.queue.add(Work::Residency(residency), soon);
         }
@@ -406,6 +417,7 @@ pub fn is_whole(change: &Change) -> bool {
         Change::Policy(delta) => matches!(delta, Delta::Replaced(_)),
         Change::RoleBinding(delta) => matches!(delta, Delta::Replaced(_)),
         Change::Service(delta) | Change::Ingress(delta) => matches!(delta, Delta::Replaced(_)),
+        Change::Endpoints(delta) => matches!(delta, Delta::Replaced(_)),
         Change::Drivers(delta) => matches!(delta, Delta::Replaced(_)),
         Change::ApiServers(delta) => matches!(delta, Delta::Replaced(_)),
         Change::ValidatingWebhooks(delta) | Change::MutatingWebhooks(delta) | Change::ApiService(delta) => {

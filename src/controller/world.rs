@@ -116,6 +116,11 @@ impl World {
                 put(&mut self.snapshot.policies, delta);
                 self.mark_governed(spaces);
             }
+            Change::Endpoints(delta) => {
+                let spaces = namespaces_of(&delta, &self.snapshot.endpoints);
+                put(&mut self.snapshot.endpoints, delta);
+                self.mark_governed(spaces);
+            }
             Change::RoleBinding(delta) => {
                 let spaces = namespaces_of(&delta, &self.snapshot.role_bindings);
                 put(&mut self.snapshot.role_bindings, delta);

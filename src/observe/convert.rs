@@ -15,7 +15,8 @@ use k8s_openapi::{
 use super::{
     Resources,
     model::{
-        Claim, Class, Drivers, Exposed, Map, Namespace, Node, Owner, Phase, Pod, Policy, Reach, RoleBinding, Volume,
+        Claim, Class, Drivers, Endpoints, Exposed, Map, Namespace, Node, Owner, Phase, Pod, Policy, Reach, RoleBinding,
+        Volume,
     },
 };
 use crate::domain::{Cidr, FurtherNetworks, keys};
@@ -317,6 +318,15 @@ pub fn exposed_ingress(ingress: &net::Ingress) -> Exposed {
     let uid = ingress.metadata.uid.clone().unwrap_or_default();
     // Whether a client's address is hidden is its controller's Service's.
     Exposed { uid, how: "Ingress".to_owned(), ..Exposed::default() }
+}
+
+impl From<EndpointSlice> for Endpoints {
+    fn from(slice: EndpointSlice) -> Self {
+        Self {
+            uid: slice.metadata.uid.unwrap_or_default(),
+            addresses: slice.endpoints.iter().flat_map(|one| &one.addresses).map(|text| plain(text)).collect(),
+        }
+    }
 }
 
 #[cfg(test)]

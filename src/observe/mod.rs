@@ -13,8 +13,8 @@ pub mod watch;
 
 pub use cluster_policy::ClusterPolicy;
 pub use model::{
-    Claim, Class, Drivers, Exposed, Key, Namespace, Node, Owner, Phase, Pod, Policy, Reach, RoleBinding, Snapshot,
-    Volume, in_namespace,
+    Claim, Class, Drivers, Endpoints, Exposed, Key, Namespace, Node, Owner, Phase, Pod, Policy, Reach, RoleBinding,
+    Snapshot, Volume, in_namespace,
 };
 pub use receivers::Receivers;
 pub use resources::Resources;

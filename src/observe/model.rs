@@ -70,6 +70,9 @@ pub struct Snapshot {
     /// Services and Ingresses that reach outside the cluster.
     #[serde(skip)]
     pub exposed: BTreeMap<(Key, &'static str), Exposed>,
+    /// EndpointSlices that the controller of Services with selectors does not say are its own.
+    #[serde(skip)]
+    pub endpoints: BTreeMap<Key, Endpoints>,
     /// What has the API server send whole objects to somebody, by kind and name.
     #[serde(skip)]
     pub receivers: BTreeMap<(&'static str, String), Receivers>,
@@ -95,6 +98,7 @@ impl Snapshot {
             }
             "ClusterNetworkPolicy" => self.cluster_policies.as_ref().is_some_and(|all| all.contains_key(&subject.name)),
             "NetworkPolicy" => self.policies.get(&key).is_some_and(|policy| policy.uid == subject.uid),
+            "EndpointSlice" => self.endpoints.get(&key).is_some_and(|slice| slice.uid == subject.uid),
             "RoleBinding" => self.role_bindings.get(&key).is_some_and(|binding| binding.uid == subject.uid),
             _ => true,
         }
@@ -337,6 +341,15 @@ pub struct Exposed {
     pub external_ips: bool,
     /// Whether nodes put their own address in place of a client's, so that network policies judge the wrong one.
     pub hides_source: bool,
+}
+
+/// An EndpointSlice that was written by hand, or copied from Endpoints that were.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Endpoints {
+    /// Its UID.
+    pub uid: String,
+    /// Every address of every endpoint, ready or not, as it is written.
+    pub addresses: Vec<String>,
 }
 
 /// The objects of one namespace in a map by namespace and name.

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 
 use super::{
     ClusterPolicy, Receivers, cluster_policy, convert,
-    model::{Claim, Class, Drivers, Exposed, Key, Namespace, Node, Pod, Policy, RoleBinding, Volume},
+    model::{Claim, Class, Drivers, Endpoints, Exposed, Key, Namespace, Node, Pod, Policy, RoleBinding, Volume},
 };
 use crate::{
     api::{DataCenter, DataResidency},
@@ -67,6 +67,8 @@ pub enum Change {
     Service(Delta<Key, Exposed>),
     /// To Ingresses.
     Ingress(Delta<Key, Exposed>),
+    /// To EndpointSlices that nobody vouches for.
+    Endpoints(Delta<Key, Endpoints>),
     /// To validating webhooks.
     ValidatingWebhooks(Delta<String, Receivers>),
     /// To mutating webhooks.
@@ -84,7 +86,11 @@ pub enum Change {
 }
 
 /// How many kinds are always watched, so that nothing is decided before each was read.
-pub const KINDS: usize = 17;
+pub const KINDS: usize = 18;
+
+/// EndpointSlices but those that follow the pods of a Service, of which a large cluster has many and which change with every
+/// pod. In a governed namespace nobody but their controller may give a slice this label, so none hides behind it.
+const WRITTEN_BY_HAND: &str = "endpointslice.kubernetes.io/managed-by!=endpointslice-controller.k8s.io";
 
 /// Starts every watch; each ends when the receiver is dropped. Pods are read when it is known which annotations give one a
 /// further network.
@@ -130,12 +136,19 @@ pub fn start(
         |ingress: net::Ingress| (key(&ingress), Some(convert::exposed_ingress(&ingress))),
         Change::Ingress,
     );
+    follow_in(
+        Api::all(client.clone()),
+        watcher::Config::default().labels(WRITTEN_BY_HAND),
+        &sink,
+        |slice: EndpointSlice| (key(&slice), Some(Endpoints::from(slice))),
+        Change::Endpoints,
+    );
     follow(client, &sink, |one: admission::ValidatingWebhookConfiguration| named(one), Change::ValidatingWebhooks);
     follow(client, &sink, |one: admission::MutatingWebhookConfiguration| named(one), Change::MutatingWebhooks);
     follow(client, &sink, |one: APIService| named(one), Change::ApiService);
     follow(client, &sink, |one: DataCenter| (one.name_any(), Some(one)), Change::DataCenter);
     follow(client, &sink, |one: DataResidency| (one.name_any(), Some(one)), Change::Residency);
-    // The API servers write their own addresses under this name, and no others' endpoints are read.
+    // The API servers write their own addresses under this name.
     follow_in(
         Api::namespaced(client.clone(), "default"),
         watcher::Config::default().fields("metadata.name=kubernetes"),

@@ -4,7 +4,7 @@
 use crate::{chart::release_everything, placement::on_the_mainland, support::prelude::*};
 
 #[track_caller]
-fn stays_closed(shop: &Namespace) {
+pub fn stays_closed(shop: &Namespace) {
     shop.rejects(shop.pod("away").with("spec: {nodeName: frankfurt-a}"), "[domicile/node-name]|[domicile/refused]");
     shop.rejects(
         bare_claim("away").with("spec: {storageClassName: gp3}"),

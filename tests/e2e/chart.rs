@@ -238,3 +238,38 @@ fn an_uninstall_by_the_book_leaves_nothing_and_an_install_after_it_starts_over()
     again.accepts(again.pod("web"));
     again.runs("web");
 }
+
+/// Nobody released anything before, and cluster-admins may do so: what others obey stays, nothing is locked, and what got out
+/// is told as soon as somebody looks again.
+#[test]
+fn an_uninstall_out_of_order_locks_nothing_and_an_install_after_it_tells_what_got_out() {
+    let stage = to_install_anew();
+    let (shop, doomed, free) = (stage.governed("mainland"), stage.governed("mainland"), stage.ungoverned());
+    shop.accepts(shop.pod("web"));
+    shop.runs("web");
+    let confinement = shop.object()["metadata"]["annotations"].clone();
+    stage.operator.kill();
+    stage.helm(&["uninstall", "domicile", "--wait"]).unwrap();
+    eventually("nothing of the chart is left", LATER, || {
+        let left = installed(&stage);
+        when(left.is_empty(), || format!("{left:#?}"))
+    });
+    let web = format!("{}/web", shop.name);
+    assert!(!stage.passes(&web, "198.51.100.7", 443) && stage.passes(&web, "10.20.5.5", 443));
+    free.accepts(bare_pod("web").with(ESCAPE));
+    shop.accepts(bare_pod("away").with(ESCAPE));
+    shop.runs("away");
+    doomed.is_deleted();
+
+    stage.install().unwrap();
+    shop.is_confined();
+    shop.comes_to_reject(shop.pod("escape").with(ESCAPE), "[domicile/node-name]");
+    for key in ["domicile.dev/networks", "domicile.dev/storage-classes"] {
+        assert_eq!(shop.annotation(key), confinement[key], "{key}");
+    }
+    let status = stage.becomes("mainland", "Compliant", "False")["status"].clone();
+    assert!(status["findings"]["items"].to_string().contains(&format!("Pod {}/away", shop.name)), "{status}");
+    eventually("it is no peer while a pod of it stands abroad", SOON, || {
+        when(!shop.labels().contains_key("domicile.dev/peer"), || format!("{:?}", shop.labels()))
+    });
+}

@@ -49,7 +49,7 @@ fn a_client_whose_address_a_node_hides_is_not_let_in() {
     residency.becomes("spec: {network: {ingress: {policy: Restricted}}}");
     shop.tells(&["Service older", "[domicile/hidden-source]", "externalTrafficPolicy: Local"]);
     for kind in ["LoadBalancer", "NodePort"] {
-        let said = shop.rejects(service(&format!("{{type: {kind}}}")), "[domicile/hidden-source]");
+        let said = shop.comes_to_reject(service(&format!("{{type: {kind}}}")), "[domicile/hidden-source]");
         assert!(said.contains("externalTrafficPolicy: Local") && said.contains("ingress is Restricted"), "{said}");
     }
     // What is older may be changed elsewhere, and mended.
@@ -80,6 +80,63 @@ fn names_inside_do_not_lead_out() {
     };
     shop.rejects(older("198.51.100.7").as_str(), "[domicile/endpoint]");
     shop.accepts(older("10.21.0.4").as_str());
+}
+
+#[test]
+fn endpoints_from_before_are_told_and_do_not_hide() {
+    let stage = shared();
+    let _residency = stage.makes_residency("with-endpoints", "{jurisdictions: [CN]}");
+    let mut shop = stage.ungoverned();
+    shop.accepts(service("{}"));
+    shop.accepts(slice("198.51.100.7"));
+    shop.accepts(service("{}").named("older"));
+    shop.accepts("{apiVersion: v1, kind: Endpoints, metadata: {name: older}, subsets: [{addresses: [{ip: 198.51.100.8}], ports: [{port: 80}]}]}");
+    shop.joins("with-endpoints");
+    let told = |count: u64, words: &[&str]| {
+        eventually(&format!("{count} slices are told"), SOON, || {
+            let status = stage.admin.get(&DATA_RESIDENCY, "", "with-endpoints")["status"].clone();
+            let items = status["findings"]["items"].to_string();
+            let all = words.iter().all(|word| items.contains(word));
+            when(all && status["findings"]["total"].as_u64().unwrap_or(0) == count, || status.to_string())
+        });
+    };
+    // The older kind is told of as the copy that Kubernetes makes of it.
+    told(
+        2,
+        &[
+            &format!("EndpointSlice {}/by-hand", shop.name),
+            &format!("EndpointSlice {}/older-", shop.name),
+            "198.51.100.8",
+        ],
+    );
+    // It does not hide among those that the controller of Services says are its own.
+    let manager = "endpointslice.kubernetes.io/managed-by: endpointslice-controller.k8s.io";
+    let hide = format!("metadata: {{labels: {{{manager}}}}}");
+    let said = shop.patch(&ENDPOINT_SLICE, "by-hand", &hide).refused("[domicile/endpoint-manager]");
+    assert!(said.contains("tenant writes this"), "{said}");
+    shop.rejects(slice("10.20.9.9").named("disguised").with(&hide), "[domicile/endpoint-manager]");
+    shop.patch(&ENDPOINT_SLICE, "by-hand", "metadata: {labels: {touched: 'yes'}}").expected();
+    shop.patch(&ENDPOINT_SLICE, "by-hand", "endpoints: [{addresses: [198.51.100.9]}]").refused("[domicile/endpoint]");
+    shop.patch(&ENDPOINT_SLICE, "by-hand", "endpoints: [{addresses: [10.20.9.9]}]").expected();
+    shop.delete(&ENDPOINTS, "older").expected();
+    told(0, &[]);
+}
+
+/// An API server says in a slice of Service default/kubernetes where it is, wherever that may be, also where `default` is
+/// governed, and before it is confined.
+#[test]
+fn api_servers_may_say_where_they_are() {
+    let stage = shared();
+    let server = stage.user("system:apiserver", &["system:masters"]);
+    let waiting = stage.namespace("{domicile.dev/residency: nobody-made-this}");
+    let older = "{apiVersion: v1, kind: Endpoints, metadata: {name: kubernetes}, subsets: [{addresses: [{ip: 198.51.100.7}], ports: [{port: 443}]}]}";
+    for space in [&stage.governed("mainland"), &waiting] {
+        for endpoints in [slice("198.51.100.7").named("kubernetes"), Manifest::from(older)] {
+            let endpoints = endpoints.in_namespace(&space.name);
+            stage.admin.create(&endpoints).refused("[domicile/endpoint]|[domicile/not-confined]");
+            server.create(&endpoints).expected();
+        }
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn in_mode(stage: &Turn, name: &str, mode: &str) -> (Made, Namespace) {
 }
 
 /// What Domicile and Pod Security say in warnings; other warnings are the API server's own.
-fn warned(reply: &Reply) -> Vec<&String> {
+pub fn warned(reply: &Reply) -> Vec<&String> {
     reply.warnings.iter().filter(|text| text.contains("[domicile/") || text.contains("PodSecurity")).collect()
 }
 

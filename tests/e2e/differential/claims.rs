@@ -17,7 +17,7 @@ fn notes(claim: &Value, key: &str) -> bool {
     claim["metadata"]["annotations"].get(key).is_some()
 }
 
-const CLAIMS: Comparison = Comparison {
+pub const CLAIMS: Comparison = Comparison {
     name: "claims",
     otherwise: &[],
     of_admission: &[
@@ -56,7 +56,7 @@ const CLAIMS: Comparison = Comparison {
     },
 };
 
-fn claim(ground: &Ground) -> Json {
+pub fn claim(ground: &Ground) -> Json {
     let (residency, own) = (&ground.name, &ground.space.name);
     let classes = ["ssd", "hdd"].map(|kind| json!(format!("{residency}-{kind}")));
     let foreign = ["", "standard", "gp3", "no-such-class", "-"].map(|name| json!(name));
@@ -101,4 +101,11 @@ fn claims_are_admitted_exactly_where_the_audit_finds_nothing() {
     let stage = shared();
     let ground = Ground::new(&stage, "twice-claims", "TH", 72, "{}");
     CLAIMS.run(&ground, 1, &claim(&ground));
+}
+
+#[test]
+fn claims_of_two_residencies_are_admitted_exactly_where_the_audit_finds_nothing() {
+    let stage = shared();
+    let ground = Ground::of_two(&stage, "twice-claims-both", "MV", 83);
+    CLAIMS.run(&ground, 3, &claim(&ground));
 }

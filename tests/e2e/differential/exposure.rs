@@ -9,7 +9,7 @@ use super::{
 };
 use crate::support::prelude::*;
 
-const EXPOSED: Comparison = Comparison {
+pub const EXPOSED: Comparison = Comparison {
     name: "services and Ingresses",
     otherwise: &[],
     of_admission: &[],
@@ -66,16 +66,24 @@ fn ingress() -> Json {
     ])
 }
 
+pub fn exposed() -> Json {
+    either(vec![service(), service(), service(), ingress()])
+}
+
+const STANDING: &str = "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: [{port: 80}]}}";
+
 #[test]
 fn what_is_exposed_is_refused_exactly_where_the_audit_finds_it() {
     let stage = shared();
     let ground = Ground::new(&stage, "twice-closed", "PH", 76, "{exposure: Deny}");
-    EXPOSED.run(&ground, 1, &either(vec![service(), service(), service(), ingress()]));
+    EXPOSED.run(&ground, 1, &exposed());
+    EXPOSED.run_updates(&ground, 3, &STANDING.into(), &service());
 }
 
 #[test]
 fn with_exposure_allowed_only_names_addresses_outside_and_hidden_clients_are() {
     let stage = shared();
     let ground = Ground::new(&stage, "twice-exposed", "KR", 77, "{exposure: Allow}");
-    EXPOSED.run(&ground, 1, &either(vec![service(), service(), service(), ingress()]));
+    EXPOSED.run(&ground, 1, &exposed());
+    EXPOSED.run_updates(&ground, 3, &STANDING.into(), &service());
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use domicile::{
     audit::{Scene, audit},
     domain::{Catalogue, Named, Residencies},
-    observe::{self, Claim, Class, Exposed, Key, Node, Pod, Policy, RoleBinding, Volume},
+    observe::{self, Claim, Class, Endpoints, Exposed, Key, Node, Pod, Policy, RoleBinding, Volume},
     resolve::{self, Circumstances, Confined, Facilities, Location, Residency, Sites, locate},
 };
 use serde::de::DeserializeOwned;
@@ -19,6 +19,7 @@ pub enum Seen {
     Claim(Claim),
     Policy(Box<Policy>),
     Exposed(&'static str, Exposed),
+    Endpoints(Endpoints),
     RoleBinding(RoleBinding),
 }
 
@@ -27,13 +28,14 @@ pub struct Ground {
     pub space: Namespace,
     pub name: String,
     named: Residencies,
-    residency: Residency,
+    residencies: Vec<Residency>,
     pub confined: Confined,
     locations: BTreeMap<String, Location>,
     classes: BTreeMap<String, Class>,
     volumes: BTreeMap<String, Volume>,
     as_seen: observe::Namespace,
-    _residency: Made,
+    /// The first is the one that has a data center and classes of its own.
+    pub written: Vec<Made>,
     _data_center: Made,
 }
 
@@ -53,33 +55,36 @@ where
 impl Ground {
     /// Networks of both families in `jurisdiction`, two classes, and what `network` says in `spec.network`.
     pub fn new(stage: &Turn, name: &str, jurisdiction: &str, number: u8, network: &str) -> Self {
-        let center = Manifest::from(format!(
-            "{{apiVersion: domicile.dev/v1alpha1, kind: DataCenter, metadata: {{name: {name}-1}}, spec: {{jurisdiction: {jurisdiction}, \
-             nodes: {{selector: {{matchLabels: {{example.com/site: {name}}}}}, addresses: [10.{number}.0.0/16], scaleFromZero: true}}, \
-             zones: [{name}-a], networks: [10.{number}.0.0/16, '2001:db8:{number}::/48']}}}}"
-        ));
-        let data_center = stage.makes(center);
-        let spec = format!(
-            "{{jurisdictions: [{jurisdiction}], network: {network}, storage: {{classes: [\
-             {{name: {name}-ssd, provisioner: diskplugin.csi.alibabacloud.com, parameters: {{type: cloud_essd}}, default: true}}, \
-             {{name: {name}-hdd, provisioner: diskplugin.csi.alibabacloud.com, parameters: {{type: cloud_efficiency}}}}]}}}}"
-        );
-        let made = stage.makes_residency(name, &spec);
-        let space = stage.governed(name);
-        eventually("both classes are permitted", SOON, || {
+        let (data_center, made) = country(stage, name, jurisdiction, number, network);
+        Self::of(stage, data_center, vec![made], &format!("{name}-hdd,{name}-ssd"))
+    }
+
+    /// The same, in a namespace that names a second residency, too, which permits one of the classes.
+    pub fn of_two(stage: &Turn, name: &str, jurisdiction: &str, number: u8) -> Self {
+        let (data_center, made) = country(stage, name, jurisdiction, number, "{}");
+        let spec = format!("{{jurisdictions: [{jurisdiction}], storage: {{allowedClasses: [{name}-ssd]}}}}");
+        let second = stage.makes_residency(&format!("{name}-2"), &spec);
+        Self::of(stage, data_center, vec![made, second], &format!("{name}-ssd"))
+    }
+
+    fn of(stage: &Turn, data_center: Made, written: Vec<Made>, permitted: &str) -> Self {
+        let names: Vec<&str> = written.iter().map(Made::name).collect();
+        let space = stage.governed(&names.join("_"));
+        eventually("the classes are permitted", SOON, || {
             let classes = space.annotation("domicile.dev/storage-classes");
-            when(classes == format!("{name}-hdd,{name}-ssd"), || classes)
+            when(classes == permitted, || classes)
         });
         let (facilities, locations, sites) = places(stage);
         let classes = all::<k8s_openapi::api::storage::v1::StorageClass, Class>(stage, &STORAGE_CLASS);
-        let written = BTreeMap::from([(name.to_owned(), typed(&made.now()))]);
-        let residencies = resolve::resolve(&written, &facilities, &sites, &classes);
+        let specs = written.iter().map(|made| (made.name().to_owned(), typed(&made.now()))).collect();
+        let residencies = resolve::resolve(&specs, &facilities, &sites, &classes);
         let as_seen = observe::Namespace::from(typed::<k8s_openapi::api::core::v1::Namespace>(&space.object()));
         let Named::Residencies(named) = as_seen.named() else { panic!("{} names nothing", space.name) };
         let circumstances = Circumstances::default();
+        let values = [named.value()];
         let none = std::iter::empty();
         let mut confined =
-            resolve::confine(&as_seen, &named, &residencies, [name], none, &locations, circumstances).unwrap();
+            resolve::confine(&as_seen, &named, &residencies, values, none, &locations, circumstances).unwrap();
         for (key, value) in confined.confinement.annotations() {
             if !["domicile.dev/mutation", "domicile.dev/held-pods"].contains(&key) {
                 assert_eq!(as_seen.annotations.get(key), Some(&value), "what stands is not what was resolved: {key}");
@@ -87,16 +92,16 @@ impl Ground {
         }
         confined.confinement.held_role_bindings = vec!["*".to_owned()]; // a tenant has not the verb share
         Self {
+            name: names[0].to_owned(),
+            residencies: names.iter().map(|name| residencies[*name].clone()).collect(),
             space,
-            name: name.to_owned(),
             named,
-            residency: residencies[name].clone(),
             confined,
             locations,
             classes,
             volumes: all::<k8s_openapi::api::core::v1::PersistentVolume, Volume>(stage, &VOLUME),
             as_seen,
-            _residency: made,
+            written,
             _data_center: data_center,
         }
     }
@@ -107,7 +112,7 @@ impl Ground {
         let mut scene = Scene {
             namespace: &self.as_seen,
             named: &self.named,
-            residencies: vec![&self.residency],
+            residencies: self.residencies.iter().collect(),
             confined: &self.confined,
             pods: vec![],
             claims: vec![],
@@ -116,6 +121,7 @@ impl Ground {
             never_governed: vec!["kube-system", "kube-public", "kube-node-lease", "domicile-system"],
             cluster_policies: vec![],
             exposed: vec![],
+            endpoints: vec![],
             receivers: vec![],
             external_names: vec![],
             api_servers: vec![],
@@ -129,9 +135,27 @@ impl Ground {
             Seen::Policy(policy) => scene.policies.push((&key, policy)),
             Seen::RoleBinding(binding) => scene.role_bindings.push((&key, binding)),
             Seen::Exposed(kind, exposed) => scene.exposed.push((&key, kind, exposed)),
+            Seen::Endpoints(slice) => scene.endpoints.push((&key, slice)),
         }
         audit(&scene).iter().map(|finding| finding.rule).collect()
     }
+}
+
+/// A data center with networks of both families, and a residency with two classes there.
+fn country(stage: &Turn, name: &str, jurisdiction: &str, number: u8, network: &str) -> (Made, Made) {
+    let center = Manifest::from(format!(
+        "{{apiVersion: domicile.dev/v1alpha1, kind: DataCenter, metadata: {{name: {name}-1}}, spec: {{jurisdiction: {jurisdiction}, \
+         nodes: {{selector: {{matchLabels: {{example.com/site: {name}}}}}, addresses: [10.{number}.0.0/16], scaleFromZero: true}}, \
+         zones: [{name}-a], networks: [10.{number}.0.0/16, '2001:db8:{number}::/48']}}}}"
+    ));
+    let data_center = stage.makes(center);
+    let spec = format!(
+        "{{jurisdictions: [{jurisdiction}], network: {network}, storage: {{classes: [\
+         {{name: {name}-ssd, provisioner: diskplugin.csi.alibabacloud.com, parameters: {{type: cloud_essd}}, default: true}}, \
+         {{name: {name}-hdd, provisioner: diskplugin.csi.alibabacloud.com, parameters: {{type: cloud_efficiency}}}}]}}}}"
+    );
+    let made = stage.makes_residency(name, &spec);
+    (data_center, made)
 }
 
 fn places(stage: &Turn) -> (Facilities, BTreeMap<String, Location>, Sites) {

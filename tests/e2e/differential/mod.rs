@@ -7,11 +7,14 @@
 //! other and for more objects; a failure shows the least object that fails.
 
 mod claims;
+mod endpoints;
 mod exposure;
 mod ground;
+mod modes;
 mod pods;
 mod policies;
 mod role_bindings;
+mod standing;
 mod words;
 
 use std::{
@@ -60,44 +63,85 @@ fn from_environment(name: &str, default: u32) -> u32 {
     std::env::var(name).ok().map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
 }
 
+/// How many objects are made, where one of them is as dear as `weight` ordinary ones, and from what.
+fn cases(weight: u32) -> (u32, u32) {
+    let cases = from_environment("DOMICILE_TEST_CASES", 300).div_ceil(weight);
+    (cases, from_environment("DOMICILE_TEST_SEED", 5))
+}
+
+fn runner(weight: u32) -> TestRunner {
+    let (cases, seed) = cases(weight);
+    TestRunner::new(Config {
+        cases,
+        rng_seed: RngSeed::Fixed(seed.into()),
+        failure_persistence: None,
+        max_shrink_time: 60_000, // milliseconds
+        ..Config::default()
+    })
+}
+
 impl Comparison {
     /// Compares on objects of `strategy`; `weight` is how many ordinary objects one of them is as dear as.
     #[track_caller]
     fn run(&self, ground: &Ground, weight: u32, strategy: &impl Strategy<Value = Value>) {
-        let seed = from_environment("DOMICILE_TEST_SEED", 5);
-        let cases = from_environment("DOMICILE_TEST_CASES", 300).div_ceil(weight);
-        let config = Config {
-            cases,
-            rng_seed: RngSeed::Fixed(seed.into()),
-            failure_persistence: None,
-            max_shrink_time: 60_000, // milliseconds
-            ..Config::default()
-        };
-        let counts = RefCell::new(BTreeMap::<String, u32>::new());
-        let outcome = TestRunner::new(config).run(strategy, |object| {
-            let verdict = self.compare(ground, &Manifest(object)).map_err(TestCaseError::fail)?;
-            *counts.borrow_mut().entry(verdict).or_default() += 1;
-            Ok(())
-        });
-        let counts = counts.into_inner();
-        say(&format!("differential {} for {}, seed {seed}: {counts:?}", self.name, ground.name));
-        match outcome {
-            Ok(()) => {}
-            Err(TestError::Fail(reason, object)) => panic!("seed {seed}: {reason}\n{object}"),
-            Err(TestError::Abort(reason)) => panic!("seed {seed}: {reason}"),
-        }
+        let counts = self.run_by(ground, weight, strategy, "", |manifest| ground.space.would_ask(manifest.clone()));
         if weight > 1 {
             return; // too few to count
         }
         // A generator that makes nothing but nonsense compares nothing.
+        let (cases, _) = cases(weight);
         let of = |key: &str| counts.get(key).copied().unwrap_or_default();
         assert!(of("admitted") * 20 >= cases, "only {} of {cases} were admitted", of("admitted"));
         assert!(of(KUBERNETES[0].says) * 3 <= cases, "{} of {cases} were no objects", of(KUBERNETES[0].says));
     }
 
+    /// The same of an object that stands and breaks nothing, and is changed into each of the others.
+    #[track_caller]
+    fn run_updates(&self, ground: &Ground, weight: u32, standing: &Manifest, strategy: &impl Strategy<Value = Value>) {
+        let made = ground.space.accepts(standing.clone());
+        let path = standing.kind().path(&ground.space.name, standing.name());
+        assert!((self.finds)(ground, &made).is_empty(), "{made}");
+        let counts = self.run_by(ground, weight, strategy, ", changed", |manifest| {
+            let changed = manifest.clone().named(standing.name()).in_namespace(&ground.space.name);
+            ground.space.tenant.replace_at(&format!("{path}?dryRun=All"), &changed.0)
+        });
+        ground.space.delete(standing.kind(), standing.name()).expected();
+        let judged: u32 =
+            counts.iter().filter(|(verdict, _)| *verdict != KUBERNETES[0].says).map(|(_, count)| count).sum();
+        let refused = judged - counts.get("admitted").copied().unwrap_or_default();
+        assert!(refused > 0 && refused < judged, "all came out alike: {counts:?}");
+    }
+
+    #[track_caller]
+    fn run_by(
+        &self,
+        ground: &Ground,
+        weight: u32,
+        strategy: &impl Strategy<Value = Value>,
+        how: &str,
+        ask: impl Fn(&Manifest) -> Reply,
+    ) -> BTreeMap<String, u32> {
+        let (_, seed) = cases(weight);
+        let counts = RefCell::new(BTreeMap::<String, u32>::new());
+        let outcome = runner(weight).run(strategy, |object| {
+            let manifest = Manifest(object);
+            let reply = ask(&manifest);
+            let verdict = self.compare(ground, &manifest, &reply).map_err(TestCaseError::fail)?;
+            *counts.borrow_mut().entry(verdict).or_default() += 1;
+            Ok(())
+        });
+        let counts = counts.into_inner();
+        say(&format!("differential {} for {}{how}, seed {seed}: {counts:?}", self.name, ground.space.name));
+        match outcome {
+            Ok(()) => {}
+            Err(TestError::Fail(reason, object)) => panic!("seed {seed}{how}: {reason}\n{object}"),
+            Err(TestError::Abort(reason)) => panic!("seed {seed}{how}: {reason}"),
+        }
+        counts
+    }
+
     /// What became of an object; an error where the two disagree.
-    fn compare(&self, ground: &Ground, manifest: &Manifest) -> Result<String, String> {
-        let reply = ground.space.would_ask(manifest);
+    fn compare(&self, ground: &Ground, manifest: &Manifest, reply: &Reply) -> Result<String, String> {
         if reply.ok() {
             self.may_stand(ground, &reply.object)?;
             return Ok("admitted".to_owned());
@@ -126,7 +170,7 @@ impl Comparison {
     /// Whether an admitted object breaks nothing.
     fn may_stand(&self, ground: &Ground, object: &Value) -> Result<(), String> {
         let found = (self.finds)(ground, object);
-        when(found.is_empty(), || format!("admitted, but the audit finds {found:?}: {}", object["spec"]))?;
+        when(found.is_empty(), || format!("admitted, but the audit finds {found:?}: {object}"))?;
         let broken =
             self.of_admission.iter().find(|entry| entry.applies.is_some_and(|applies| applies(object, ground)));
         broken.map_or(Ok(()), |entry| Err(format!("admitted against {}: {object}", entry.says)))

@@ -1,6 +1,8 @@
 //! Pods: where they say to run, and what they mount.
 
 use domicile::observe::Pod;
+use proptest::strategy::Strategy as _;
+use serde_json::Map;
 
 use super::{
     Comparison, OfAdmission,
@@ -9,7 +11,7 @@ use super::{
 };
 use crate::support::prelude::*;
 
-const PODS: Comparison = Comparison {
+pub const PODS: Comparison = Comparison {
     name: "pods",
     otherwise: &[("domicile/placement", "domicile/held-pod"), ("domicile/false-pin", "domicile/held-pod")],
     of_admission: &[
@@ -104,8 +106,8 @@ fn volume(residency: &str) -> Json {
 }
 
 /// Pins, true and false, and whatever else people select nodes by.
-fn node_selector(residency: &str) -> Json {
-    let own = format!("{PIN}{residency}");
+fn node_selector(residencies: &[&str]) -> Json {
+    let own = format!("{PIN}{}", residencies[0]);
     let (other, longer) = (format!("{PIN}mainland"), format!("{own}-2"));
     let pins = [
         json!({&own: "true"}),
@@ -120,7 +122,8 @@ fn node_selector(residency: &str) -> Json {
         json!({"topology.kubernetes.io/region": "eu-central-1"}),
         json!({"residency.domicile.dev.node-restriction.kubernetes.io": "true"}),
     ];
-    let right = vec![pins[0].clone(); 8];
+    let all: Map<String, Value> = residencies.iter().map(|name| (format!("{PIN}{name}"), json!("true"))).collect();
+    let right = vec![Value::Object(all); 8];
     one_of([right, pins.to_vec()].concat())
 }
 
@@ -143,16 +146,81 @@ fn affinity() -> Json {
 
 fn container() -> Json {
     let port = object(vec![("containerPort", 1.0, just(json!(80))), ("hostPort", 0.3, just(json!(80)))]);
-    let probe = parse("{httpGet: {host: 198.51.100.7, port: 80}}");
+    let hook = || {
+        let hosts = [
+            "{port: 80}",
+            "{host: 198.51.100.7, port: 80}",
+            "{host: '', port: 80}",
+            "{host: db.example.com, port: 80}",
+        ];
+        let ways = ["httpGet", "tcpSocket"];
+        let all = ways.iter().flat_map(|way| hosts.iter().map(|host| json!({*way: parse(host)})));
+        one_of(all.collect())
+    };
+    let limits = one_of(vec![json!({}), parse("{requests: {cpu: 10m}, limits: {memory: 64Mi}}")]);
+    let variable = parse("[{name: NODE, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}]");
     object(vec![
         ("image", 1.0, just(json!("registry.example/app"))),
         ("ports", 0.1, list(port, 0..=1)),
-        ("livenessProbe", 0.05, just(probe)),
+        ("livenessProbe", 0.05, hook()),
+        ("readinessProbe", 0.03, hook()),
+        ("startupProbe", 0.03, hook()),
+        ("lifecycle", 0.05, object(vec![("postStart", 0.5, hook()), ("preStop", 0.5, hook())])),
+        ("resources", 0.2, limits),
+        ("env", 0.2, just(variable)),
         ("securityContext", 0.2, one_of(vec![json!({}), json!({"privileged": false}), json!({"privileged": true})])),
     ])
 }
 
-fn pod(residency: &str) -> Json {
+/// Containers that end before the others begin, and those that stay beside them.
+fn init_container() -> Json {
+    either(vec![
+        container()
+            .prop_map(|mut container| {
+                for field in ["livenessProbe", "readinessProbe", "startupProbe", "lifecycle"] {
+                    container.as_object_mut().unwrap().remove(field);
+                }
+                container
+            })
+            .boxed(),
+        container()
+            .prop_map(|mut container| {
+                container["restartPolicy"] = json!("Always");
+                container
+            })
+            .boxed(),
+    ])
+}
+
+/// Everything beside the node selector by which people say where a pod is to run, and how it is found.
+fn wishes() -> Vec<(&'static str, f64, Json)> {
+    let spread = parse(
+        "[{maxSkew: 1, topologyKey: topology.kubernetes.io/zone, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {app: web}}}]",
+    );
+    let tolerations = [
+        "[{operator: Exists}]",
+        "[{key: node.kubernetes.io/unschedulable, operator: Exists, effect: NoSchedule}]",
+        "[]",
+    ];
+    let dns = parse("{nameservers: [198.51.100.53], searches: [example.com]}");
+    vec![
+        ("affinity", 0.3, affinity()),
+        ("tolerations", 0.2, one_of(tolerations.map(parse).to_vec())),
+        ("topologySpreadConstraints", 0.1, just(spread)),
+        ("priorityClassName", 0.05, words(&["system-cluster-critical", "system-node-critical", ""])),
+        ("dnsPolicy", 0.1, words(&["ClusterFirst", "Default", "ClusterFirstWithHostNet"])),
+        ("dnsConfig", 0.1, just(dns)),
+        ("hostAliases", 0.1, just(parse("[{ip: 198.51.100.7, hostnames: [db.example.com]}]"))),
+        ("hostname", 0.1, words(&["web"])),
+        ("setHostnameAsFQDN", 0.05, one_of(vec![json!(false), json!(true)])),
+        ("shareProcessNamespace", 0.05, just(json!(true))),
+        ("terminationGracePeriodSeconds", 0.1, just(json!(0))),
+        ("os", 0.05, just(json!({"name": "linux"}))),
+    ]
+}
+
+pub fn pod(residencies: &[&str]) -> Json {
+    let residency = residencies[0];
     let mirror = words(&["abc", ""]);
     let annotations = object(vec![
         ("kubernetes.io/config.mirror", 0.2, mirror),
@@ -169,34 +237,87 @@ fn pod(residency: &str) -> Json {
         ("ownerReferences", 0.05, just(owner)),
     ]);
     let flag = || one_of(vec![json!(false), json!(true)]);
-    let spec = object(vec![
+    let mut spec = vec![
         ("containers", 1.0, named("c", container(), 1..=2)),
-        ("initContainers", 0.1, named("i", container(), 0..=1)),
+        ("initContainers", 0.2, named("i", init_container(), 0..=2)),
         ("volumes", 0.6, named("v", volume(residency), 0..=3)),
-        ("nodeSelector", 0.7, node_selector(residency)),
+        ("nodeSelector", 0.7, node_selector(residencies)),
         ("nodeName", 0.12, words(&["", "frankfurt-a", "shanghai-a", "no-such-node"])),
         ("schedulerName", 0.15, words(&["default-scheduler", "", "mine", "default-scheduler2"])),
-        ("affinity", 0.3, affinity()),
-        ("tolerations", 0.2, just(json!([{"operator": "Exists"}]))),
         ("schedulingGates", 0.1, just(json!([{"name": "example.com/wait"}]))),
         ("hostNetwork", 0.08, flag()),
         ("hostPID", 0.05, flag()),
         ("automountServiceAccountToken", 0.2, flag()),
         ("restartPolicy", 0.2, words(&["Always", "Never"])),
         ("resourceClaims", 0.1, just(parse("[{name: gpu, resourceClaimName: gpu}]"))),
-    ]);
+        ("hostIPC", 0.03, flag()),
+        ("hostUsers", 0.05, flag()),
+    ];
+    spec.extend(wishes());
     object(vec![
         ("apiVersion", 1.0, just(json!("v1"))),
         ("kind", 1.0, just(json!("Pod"))),
         ("metadata", 1.0, metadata),
-        ("spec", 1.0, spec),
+        ("spec", 1.0, object(spec)),
         ("status", 0.1, one_of(vec![json!({"phase": "Succeeded"}), json!({"podIP": "198.51.100.7"})])),
     ])
+}
+
+/// What of a pod that waits may be changed at all, and some of what may not.
+fn changed(waiting: Value, residency: &str) -> Json {
+    let annotations = object(vec![
+        ("example.com/note", 0.5, words(&["-"])),
+        ("k8s.v1.cni.cncf.io/networks", 0.3, words(&["macvlan", ""])),
+        ("v1.multus-cni.io/default-network", 0.1, words(&["kube-system/other"])),
+        ("kubernetes.io/config.mirror", 0.1, words(&["abc"])),
+    ]);
+    let selected = object(vec![
+        ("topology.kubernetes.io/region", 0.3, words(&["eu-central-1"])),
+        ("kubernetes.io/hostname", 0.2, words(&["frankfurt-a"])),
+    ]);
+    let pin = one_of(vec![json!("false"), Value::Null]);
+    let own = pin.prop_map({
+        let key = format!("{PIN}{residency}");
+        move |value| json!({key.as_str(): value})
+    });
+    let spec = object(vec![
+        ("schedulingGates", 0.5, one_of(vec![Value::Null, json!([])])),
+        ("nodeSelector", 0.5, either(vec![selected.clone(), selected, own.boxed()])),
+        ("nodeName", 0.05, words(&["frankfurt-a"])),
+        ("schedulerName", 0.05, words(&["mine"])),
+        ("affinity", 0.2, affinity()),
+        ("tolerations", 0.2, just(json!([{"operator": "Exists"}]))),
+        ("hostNetwork", 0.05, just(json!(true))),
+    ]);
+    let labels = labels(&["app", "domicile.dev/permit"], &["web", "None"]);
+    let metadata = object(vec![("annotations", 0.6, annotations), ("labels", 0.3, labels)]);
+    let change = object(vec![("metadata", 1.0, metadata), ("spec", 0.8, spec)]);
+    let merged = change.prop_map(move |change| {
+        let mut pod = waiting.clone();
+        for field in ["uid", "resourceVersion", "managedFields"] {
+            pod["metadata"].as_object_mut().unwrap().remove(field);
+        }
+        json_patch::merge(&mut pod, &change);
+        pod
+    });
+    merged.boxed()
 }
 
 #[test]
 fn pods_are_admitted_exactly_where_the_audit_finds_nothing() {
     let stage = shared();
     let ground = Ground::new(&stage, "twice-pods", "SG", 71, "{}");
-    PODS.run(&ground, 1, &pod(&ground.name));
+    PODS.run(&ground, 1, &pod(&[&ground.name]));
+    let waiting = ground.space.pod("waits");
+    let waiting =
+        waiting.with("spec: {schedulingGates: [{name: example.com/wait}], automountServiceAccountToken: false}");
+    let defaulted = ground.space.would_ask(waiting.clone()).expected();
+    PODS.run_updates(&ground, 5, &waiting, &changed(defaulted, &ground.name));
+}
+
+#[test]
+fn pods_of_two_residencies_are_admitted_exactly_where_the_audit_finds_nothing() {
+    let stage = shared();
+    let ground = Ground::of_two(&stage, "twice-pods-both", "LK", 82);
+    PODS.run(&ground, 3, &pod(&[&ground.name, &format!("{}-2", ground.name)]));
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::support::prelude::*;
 
-const POLICIES: Comparison = Comparison {
+pub const POLICIES: Comparison = Comparison {
     name: "policies",
     otherwise: &[],
     of_admission: &[],
@@ -166,7 +166,7 @@ fn peer(residency: &str, number: u8) -> Json {
     ])
 }
 
-fn policy(residency: &str, number: u8) -> Json {
+pub fn policy(residency: &str, number: u8) -> Json {
     of_spec(spec(residency, number))
 }
 
@@ -246,11 +246,16 @@ fn large(residency: &str, number: u8) -> Json {
     of_spec(spec.boxed())
 }
 
+/// Opens nothing.
+const STANDING: &str =
+    "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: own}, spec: {podSelector: {}}}";
+
 #[test]
 fn policies_that_are_narrowed_are_compliant_and_others_are_refused() {
     let stage = shared();
     let ground = Ground::new(&stage, "twice-narrowed", "MY", 73, "{}");
     POLICIES.run(&ground, 1, &policy(&ground.name, 73));
+    POLICIES.run_updates(&ground, 3, &STANDING.into(), &policy(&ground.name, 73));
 }
 
 #[test]
@@ -267,6 +272,7 @@ fn policies_are_admitted_exactly_where_the_audit_finds_nothing() {
     let stage = shared();
     let ground = Ground::new(&stage, "twice-refused", "VN", 74, "{tenantPolicies: Refuse}");
     POLICIES.run(&ground, 1, &policy(&ground.name, 74));
+    POLICIES.run_updates(&ground, 3, &STANDING.into(), &policy(&ground.name, 74));
 }
 
 #[test]

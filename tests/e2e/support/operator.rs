@@ -4,11 +4,11 @@ use std::{
     fs::{File, OpenOptions},
     net::{SocketAddr, TcpListener},
     path::PathBuf,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     sync::{Mutex, PoisonError},
 };
 
-use super::process::{scratch, spawn};
+use super::process::{scratch, spawn, succeed};
 
 /// User name of the operator's ServiceAccount.
 pub const OPERATOR: &str = "system:serviceaccount:domicile-system:domicile";
@@ -75,6 +75,22 @@ impl Operator {
         running.wait().expect("wait");
     }
 
+    /// Halts it as a machine does that is suspended: it keeps its connections and what it knows, and does nothing.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = child.as_ref().expect("the operator runs").id();
+        succeed(Command::new("kill").args([signal, &id.to_string()])).expect("kill");
+    }
+
     /// Ends it where it runs.
     pub fn rests(&self) {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
@@ -84,13 +100,15 @@ impl Operator {
         }
     }
 
-    /// Starts it where it does not run.
+    /// Starts it where it does not run, and lets it go on where it was paused.
     pub fn revive(&self) {
         if self.ended().is_some() {
             *self.child.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
         let runs = self.child.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        if !runs {
+        if runs {
+            self.resume();
+        } else {
             self.start().unwrap();
         }
     }
@@ -101,9 +119,14 @@ impl Operator {
         child.as_mut()?.try_wait().ok()?.map(|status| status.to_string())
     }
 
+    /// Everything that it has logged.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// The last lines of its log.
     pub fn last_words(&self, lines: usize) -> String {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let text = self.said();
         let all: Vec<&str> = text.lines().collect();
         let shown = all[all.len().saturating_sub(lines)..].join("\n");
         let state = self.ended().map_or_else(String::new, |how| format!("the operator ENDED: {how}\n"));
