@@ -162,6 +162,7 @@ fn what_others_break_is_undone() {
     let shop = stage.governed("drifting");
     let intruder = intruder(&stage);
 
+    shop.tells(&["Confined Namespace"]); // so the operator has seen what stands
     let isolate = shop.get(&NETWORK_POLICY, "domicile-isolate")["spec"].clone();
     intruder.delete(&NETWORK_POLICY, &shop.name, "domicile-isolate").expected();
     eventually("the isolating policy is back", SOON, || {
@@ -263,6 +264,7 @@ fn pods_run_and_store_in_a_third_data_center_at_once() {
 fn an_edited_policy_is_restored_and_told() {
     let stage = shared();
     let shop = stage.governed("mainland");
+    shop.tells(&["Confined Namespace"]); // so the operator has seen what stands
     let isolate = shop.get(&NETWORK_POLICY, "domicile-isolate")["spec"].clone();
     let open = json!({"spec": {"policyTypes": ["Ingress"]}});
     intruder(&stage).patch(&NETWORK_POLICY, &shop.name, "domicile-isolate", &open).expected();
