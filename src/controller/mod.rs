@@ -4,6 +4,7 @@
 //! is a pure function of what is known, one write at a time, so that a crash between any two writes loses nothing: the
 //! next run decides the same from what stands.
 
+mod answers;
 pub(crate) mod canary;
 mod class;
 mod cluster_policy;

@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use super::{
+    answers::Answers,
     class, cluster_policy,
     eviction::{self, Pick},
     judge::{self, Judged},
@@ -47,7 +48,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// So many changes are taken in before work is looked at again.
 const CHANGES_AT_ONCE: usize = 1024;
 
-type Running = FuturesUnordered<BoxFuture<'static, (Work, Operation, Result<Written, apply::Error>)>>;
+/// Each with the turn in which it began.
+type Running = FuturesUnordered<BoxFuture<'static, (Work, Operation, u64, Result<Written, apply::Error>)>>;
 
 /// Owns what is known.
 pub struct Operator {
@@ -56,6 +58,7 @@ pub struct Operator {
     health: Arc<Health>,
     metrics: Arc<Metrics>,
     world: World,
+    answers: Answers,
     surroundings: Surroundings,
     /// Until when the first look at them is waited for; `None` once it was had.
     looks_until: Option<Instant>,
@@ -84,6 +87,7 @@ impl Operator {
             health,
             metrics,
             world: World::new(own_namespace),
+            answers: Answers::default(),
             surroundings: Surroundings::default(),
             looks_until: Some(Instant::now() + FIRST_LOOK),
             queue: Queue::default(),
@@ -120,8 +124,8 @@ impl Operator {
                         }
                     }
                 }
-                Some((work, operation, result)) = self.running.next(), if !self.running.is_empty() => {
-                    self.finish(work, operation, result);
+                Some((work, operation, began, result)) = self.running.next(), if !self.running.is_empty() => {
+                    self.finish(work, operation, began, result);
                 }
                 Ok(()) = seen.changed() => {
                     let found = seen.borrow_and_update().clone();
@@ -145,6 +149,7 @@ impl Operator {
             tracing::info!("the cluster has been read");
             self.health.set_ready(true);
         }
+        self.answers.watch_tells(&change);
         self.world.absorb(change);
     }
 
@@ -179,7 +184,8 @@ impl Operator {
         while let Some(work) = self.queue.next(now) {
             match self.start(&work) {
                 Some((operation, request)) => {
-                    self.running.push(async move { (work, operation, request.await) }.boxed());
+                    let began = self.answers.turn();
+                    self.running.push(async move { (work, operation, began, request.await) }.boxed());
                 }
                 None => self.queue.done(&work),
             }
@@ -330,7 +336,7 @@ impl Operator {
     }
 
     /// Takes in what was written, or lets the key wait.
-    fn finish(&mut self, work: Work, operation: Operation, result: Result<Written, apply::Error>) {
+    fn finish(&mut self, work: Work, operation: Operation, began: u64, result: Result<Written, apply::Error>) {
         match result {
             Ok(written) => {
                 self.metrics.count(operation, Outcome::Done);
@@ -350,7 +356,7 @@ impl Operator {
                     self.queue.add(work.clone(), now + eviction::EVERY);
                 }
                 for change in written.changes {
-                    if self.world.still_knows(&change) {
+                    if self.world.still_knows(&change) && self.answers.is_news(&change, began) {
                         self.world.absorb(change);
                     }
                 }
