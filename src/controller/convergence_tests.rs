@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     api::{DataCenter, DataResidency},
-    compile::namespace::{BEING_CONFINED, NamespacePatch, confine},
+    compile::namespace::{BEING_CONFINED, NamespacePatch, close, confine},
     domain::{Mutation, keys},
     observe::{
         Key, Namespace, Node, Pod, Policy, Reach, RoleBinding,
@@ -84,8 +84,11 @@ impl Stored {
         match step {
             Step::Policy { key, spec: Some(spec), .. } => drop(self.policies.insert(key, *spec)),
             Step::Policy { key, spec: None, .. } => drop(self.policies.remove(&key)),
-            Step::Open { isolating, permitting, patch } => {
+            Step::Open { isolating, permitting, wanted } => {
                 self.policies.extend(isolating.into_iter().chain(permitting).map(|(key, spec)| (key, *spec)));
+                let patch = close(&self.namespace, &wanted);
+                self.patch(&patch);
+                let patch = confine(&self.namespace, &wanted);
                 self.patch(&patch);
             }
             Step::Patch { patch, .. } => self.patch(&patch),

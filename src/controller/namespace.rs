@@ -60,15 +60,15 @@ pub enum Step {
         /// Its wanted spec; `None` to delete it.
         spec: Option<Box<NetworkPolicySpec>>,
     },
-    /// Isolate, then confine and permit at a time: for a namespace that was created with the label, in which nothing can
-    /// have started.
+    /// Isolate, close and permit, and confine when that has settled: for a namespace that was created with the label, in which
+    /// nothing can have started.
     Open {
         /// The isolating policy, if it is not there.
         isolating: Option<(Key, Box<NetworkPolicySpec>)>,
-        /// The permitting policy, if one is wanted and not there. It only opens, so the confinement need not wait for it.
+        /// The permitting policy, if one is wanted and not there.
         permitting: Option<(Key, Box<NetworkPolicySpec>)>,
-        /// The confinement.
-        patch: NamespacePatch,
+        /// What is to stand then.
+        wanted: Box<Confinement>,
     },
     /// Patch the namespace's metadata.
     Patch {
@@ -229,11 +229,10 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
         let written = policies.into_iter().filter_map(|(key, spec)| Some((key, Box::new(spec?))));
         let (isolating, permitting): (Vec<_>, Vec<_>) =
             written.partition(|(key, _)| key.name == keys::ISOLATING_POLICY);
-        let patch = confine(space, &wanted);
         return Some(Step::Open {
             isolating: isolating.into_iter().next(),
             permitting: permitting.into_iter().next(),
-            patch,
+            wanted: Box::new(wanted),
         });
     }
     // A permitting policy that is not there yet only opens: it comes last, so that nothing waits for it that closes.
@@ -336,12 +335,17 @@ pub async fn carry_out(client: Client, space: Namespace, step: Step) -> Result<W
             apply::delete_policy(client, &key).await?;
             Ok(Written::one(Change::Policy(Delta::Gone(key))))
         }
-        Step::Open { isolating, permitting, patch } => {
+        Step::Open { isolating, permitting, wanted } => {
             let mut changes = Vec::new();
             changes.extend(apply_policy(client.clone(), isolating).await?);
-            let (after, permitted) =
-                try_join(write(client.clone(), &space, &patch), apply_policy(client, permitting)).await?;
+            let closing = close(&space, &wanted);
+            let (closed, permitted) =
+                try_join(write(client.clone(), &space, &closing), apply_policy(client.clone(), permitting)).await?;
             changes.extend(permitted);
+            // One request is judged by several plug-ins and policies, and each looks at the namespace anew: none may have seen it
+            // without a rule, above all Pod Security, and another one confined.
+            tokio::time::sleep(SETTLING).await;
+            let after = write(client, &closed, &confine(&closed, &wanted)).await?;
             changes.push(Change::Namespace(Delta::Applied(name, after)));
             Ok(Written { changes, ..Written::default() }.meaning(Meaning::Confined))
         }
