@@ -21,7 +21,6 @@ const HARMLESS: &[(&str, &str, &str)] = &[
     ("", "replicationcontrollers", "its pods are judged one by one"),
     ("", "replicationcontrollers/scale", "a number"),
     ("", "replicationcontrollers/status", "counts"),
-    ("", "services/status", "addresses that a load balancer has; Services that ask for one are judged"),
     ("apps", "controllerrevisions", "history of templates; their pods are judged"),
     ("apps", "daemonsets/status", "counts"),
     ("apps", "deployments", "its pods are judged one by one"),

@@ -86,6 +86,11 @@ fn n10_a_service_is_mirrored_to_no_other_cluster() {
         open.accepts(mirrored);
         shop.accepts(service.clone().named(&name));
         shop.patch(&SERVICE, &name, &change).refused("[domicile/route]");
+        let status = format!("{}/status", SERVICE.path(&shop.name, &name));
+        stage
+            .tenant
+            .patch_at(&status, Patch::Merge, &crate::support::manifest::parse(&change))
+            .refused("[domicile/route]");
     }
 }
 
