@@ -29,14 +29,24 @@ fn endpoint(scene: &Scene<'_>, key: &Key, slice: &Endpoints) -> Option<Finding> 
     }
     let networks = &scene.confined.confinement.networks;
     let mut foreign = slice.addresses.iter().filter(|address| !lies_in(address, networks));
-    let first = foreign.next()?;
+    let subject = || Subject::namespaced("EndpointSlice", &key.namespace, &key.name, &slice.uid);
+    let Some(first) = foreign.next() else {
+        return (slice.more > 0).then(|| Finding {
+            verdict: Verdict::Unknown,
+            leg: Leg::Exposure,
+            rule: "domicile/endpoint-count",
+            subject: subject(),
+            message: format!("it was written by hand and has {} addresses more than are judged", slice.more),
+            remedy: "use several EndpointSlices".to_owned(),
+        });
+    };
     let others = foreign.count();
     let more = if others == 0 { String::new() } else { format!(" (and {others} more)") };
     Some(Finding {
         verdict: Verdict::NonCompliant,
         leg: Leg::Exposure,
         rule: "domicile/endpoint",
-        subject: Subject::namespaced("EndpointSlice", &key.namespace, &key.name, &slice.uid),
+        subject: subject(),
         message: format!("address {first}{more}, written by hand, is in no permitted network"),
         remedy: "give its Service a selector, or use permitted addresses; where it is a copy, change the Endpoints of its Service".to_owned(),
     })
@@ -139,6 +149,16 @@ mod tests {
         for address in ["db.example.com", "::ffff:10.20.9.9", "2001:db8::1", "10.20.9", ""] {
             assert_eq!(found(&[address]).len(), 1, "{address}");
         }
+    }
+
+    #[test]
+    fn more_addresses_than_are_judged_are_unclear() {
+        let mut stage = Stage::new();
+        let slice = serde_json::json!({"metadata": {"name": "long"}, "addressType": "IPv4", "endpoints": [{"addresses": vec!["10.20.9.9"; 101]}]});
+        stage.slice("long", serde_json::from_value(slice).unwrap());
+        let finding = stage.one(audit);
+        assert_eq!((finding.rule, finding.verdict), ("domicile/endpoint-count", Verdict::Unknown));
+        assert!(finding.message.contains("1 addresses more"), "{}", finding.message);
     }
 
     #[test]

@@ -159,6 +159,10 @@ impl Stage {
         self.exposed.push((Key::new("shop", name), kind, exposed));
     }
 
+    pub fn slice(&mut self, name: &str, slice: k8s_openapi::api::discovery::v1::EndpointSlice) {
+        self.endpoints.insert(Key::new("shop", name), slice.into());
+    }
+
     pub fn endpoints(&mut self, name: &str, addresses: &[&str]) {
         let addresses = addresses.iter().map(|address| (*address).to_owned()).collect();
         self.endpoints.insert(Key::new("shop", name), Endpoints { addresses, ..Endpoints::default() });

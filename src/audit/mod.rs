@@ -115,7 +115,7 @@ mod tests {
         include_str!("../../charts/domicile/policies/storage.yaml"),
     ];
     /// What no admission policy can see.
-    const OF_THE_AUDIT_ALONE: [&str; 3] = ["domicile/host-network", "domicile/volume-location", "domicile/webhook"];
+    const OF_THE_AUDIT_ALONE: [&str; 2] = ["domicile/volume-location", "domicile/webhook"];
 
     /// One of everything that is found.
     fn broken() -> Stage {

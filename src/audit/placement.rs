@@ -13,7 +13,7 @@ use super::Scene;
 
 type Rule = fn(&Scene<'_>, &Key, &Pod) -> Option<Finding>;
 
-const RULES: [Rule; 4] = [outside, held, host_network, further_network];
+const RULES: [Rule; 5] = [outside, held, status, host_network, further_network];
 
 /// Judges every pod that runs or may yet run. One that is being deleted runs until it is gone.
 pub(super) fn audit(scene: &Scene<'_>) -> Vec<Finding> {
@@ -48,6 +48,16 @@ fn held(scene: &Scene<'_>, key: &Key, pod: &Pod) -> Option<Finding> {
     }
     let message = format!("it waits for a node and is not pinned to nodes verified for {}", scene.named);
     Some(finding(key, pod, Verdict::NonCompliant, "domicile/held-pod", message, replace(scene, pod)))
+}
+
+/// It has an address and no node, so no kubelet gave it that.
+fn status(_: &Scene<'_>, key: &Key, pod: &Pod) -> Option<Finding> {
+    let address = pod.addresses.first().filter(|_| pod.node.is_none())?;
+    let message = format!(
+        "it has the address {address} and no node: whoever wrote that may have named any, and policies that select the pod open it"
+    );
+    let remedy = "delete it".to_owned();
+    Some(finding(key, pod, Verdict::NonCompliant, "domicile/pod-status", message, remedy))
 }
 
 /// It shares the network of its node.
@@ -213,6 +223,18 @@ mod tests {
         let finding = stage.one(audit);
         assert_eq!((finding.rule, finding.leg), ("domicile/host-network", Leg::Placement));
         assert!(finding.remedy.contains("ReplicaSet web"));
+    }
+
+    #[test]
+    fn an_address_without_a_node_is_nobodys_to_give() {
+        let mut stage = Stage::new();
+        stage.pod("ghost", |pod| pod.addresses = vec!["198.51.100.7".parse().unwrap()]);
+        let finding = stage.one(audit);
+        assert_eq!((finding.rule, finding.verdict), ("domicile/pod-status", Verdict::NonCompliant));
+        assert!(finding.message.contains("198.51.100.7"), "{}", finding.message);
+        let mut stage = Stage::new();
+        stage.pod("web", |pod| (pod.node, pod.addresses) = (Some("cn-1".into()), vec!["10.20.0.9".parse().unwrap()]));
+        assert!(audit(&stage.scene()).is_empty());
     }
 
     #[test]

@@ -248,13 +248,17 @@ pub(super) fn is_managed(meta: &ObjectMeta) -> bool {
 
 /// So many subjects of a RoleBinding are judged: as many as `access.yaml` does.
 pub const SUBJECTS: usize = 1000;
+/// Of so many namespaces one each is kept: more than its own and those that are never governed.
+const HOMES: usize = 64;
+/// A name of a namespace is shorter.
+const LONGER_THAN_A_NAMESPACE: usize = 64;
 
 impl From<rbac::RoleBinding> for RoleBinding {
     fn from(binding: rbac::RoleBinding) -> Self {
         let subjects = binding.subjects.unwrap_or_default();
         let mut homes = BTreeSet::new();
         let judged = if subjects.len() > SUBJECTS { &[] } else { subjects.as_slice() };
-        let reaches = judged.iter().filter_map(reach).filter(|reach| homes.insert(reach.home.clone()));
+        let reaches = judged.iter().filter_map(reach).filter(|reach| homes.insert(reach.home.clone())).take(HOMES);
         Self { uid: binding.metadata.uid.unwrap_or_default(), subjects: subjects.len(), reaches: reaches.collect() }
     }
 }
@@ -263,7 +267,7 @@ impl From<rbac::RoleBinding> for RoleBinding {
 fn reach(subject: &rbac::Subject) -> Option<Reach> {
     let name = subject.name.as_str();
     let home = match subject.kind.as_str() {
-        "ServiceAccount" => Some(subject.namespace.clone().unwrap_or_else(|| "-".to_owned())),
+        "ServiceAccount" => Some(third(subject.namespace.as_deref().unwrap_or("-"))),
         "User" if name == "system:anonymous" => None,
         "User" => Some(third(name.strip_prefix("system:serviceaccount:")?)),
         "Group" if ["system:authenticated", "system:unauthenticated", "system:serviceaccounts"].contains(&name) => None,
@@ -276,7 +280,7 @@ fn reach(subject: &rbac::Subject) -> Option<Reach> {
 
 /// The namespace in what follows the prefix of such a name.
 fn third(rest: &str) -> String {
-    rest.split(':').next().unwrap_or_default().to_owned()
+    rest.split(':').next().unwrap_or_default().chars().take(LONGER_THAN_A_NAMESPACE).collect()
 }
 
 /// The drivers that are registered on a node.
@@ -320,11 +324,16 @@ pub fn exposed_ingress(ingress: &net::Ingress) -> Exposed {
     Exposed { uid, how: "Ingress".to_owned(), ..Exposed::default() }
 }
 
+/// So many addresses of an EndpointSlice are judged: as many as `exposure.yaml` does.
+pub const ADDRESSES: usize = 100;
+
 impl From<EndpointSlice> for Endpoints {
     fn from(slice: EndpointSlice) -> Self {
+        let all = || slice.endpoints.iter().flat_map(|one| &one.addresses);
         Self {
             uid: slice.metadata.uid.unwrap_or_default(),
-            addresses: slice.endpoints.iter().flat_map(|one| &one.addresses).map(|text| plain(text)).collect(),
+            addresses: all().take(ADDRESSES).map(|text| plain(text)).collect(),
+            more: all().count().saturating_sub(ADDRESSES),
         }
     }
 }

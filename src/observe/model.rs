@@ -348,8 +348,10 @@ pub struct Exposed {
 pub struct Endpoints {
     /// Its UID.
     pub uid: String,
-    /// Every address of every endpoint, ready or not, as it is written.
+    /// The first addresses of its endpoints, ready or not, as they are written.
     pub addresses: Vec<String>,
+    /// How many there are beyond those.
+    pub more: usize,
 }
 
 /// The objects of one namespace in a map by namespace and name.

@@ -92,6 +92,9 @@ pub const KINDS: usize = 18;
 /// pod. In a governed namespace nobody but their controller may give a slice this label, so none hides behind it.
 const WRITTEN_BY_HAND: &str = "endpointslice.kubernetes.io/managed-by!=endpointslice-controller.k8s.io";
 
+/// Of kinds of which tenants make single objects as large as the API takes, and of which little is kept, so many are read at a time.
+const PAGE: u32 = 50;
+
 /// Starts every watch; each ends when the receiver is dropped. Pods are read when it is known which annotations give one a
 /// further network.
 #[must_use]
@@ -118,8 +121,9 @@ pub fn start(
     follow(client, &sink, |class: storage::StorageClass| (class.name_any(), Some(Class::from(class))), Change::Class);
     follow(client, &sink, |node: storage::CSINode| (node.name_any(), Some(convert::drivers(node))), Change::Drivers);
     follow(client, &sink, |policy: net::NetworkPolicy| (key(&policy), Some(Policy::from(policy))), Change::Policy);
-    follow(
-        client,
+    follow_in(
+        Api::all(client.clone()),
+        watcher::Config::default().page_size(PAGE),
         &sink,
         |binding: rbac::RoleBinding| (key(&binding), Some(RoleBinding::from(binding))),
         Change::RoleBinding,
@@ -138,7 +142,7 @@ pub fn start(
     );
     follow_in(
         Api::all(client.clone()),
-        watcher::Config::default().labels(WRITTEN_BY_HAND),
+        watcher::Config::default().labels(WRITTEN_BY_HAND).page_size(PAGE),
         &sink,
         |slice: EndpointSlice| (key(&slice), Some(Endpoints::from(slice))),
         Change::Endpoints,

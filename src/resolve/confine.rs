@@ -186,10 +186,11 @@ pub fn is_pinned(pins: &Map, named: &Residencies) -> bool {
     named.names().all(|name| pins.get(name).is_some_and(|value| value == "true"))
 }
 
-/// Whether a pod runs on a node that is not verified for every residency.
+/// Whether a pod runs on a node that is not verified for every residency, or has an address without one: whoever wrote that may
+/// have named any, and others' network policies open it to peers.
 #[must_use]
 pub fn stands_outside(pod: &Pod, held: &[&Residency], locations: &BTreeMap<String, Location>) -> bool {
-    let Some(node) = &pod.node else { return false };
+    let Some(node) = &pod.node else { return pod.is_active() && !pod.addresses.is_empty() };
     let jurisdiction = locations.get(node).map_or(crate::domain::Jurisdiction::UNKNOWN, Location::jurisdiction);
     let inside = |residency: &&Residency| residency.jurisdictions.iter().any(|wanted| jurisdiction.satisfies(*wanted));
     pod.is_active() && !held.iter().all(inside)

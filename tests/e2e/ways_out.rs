@@ -96,6 +96,31 @@ fn a_tenant_gives_no_pod_an_address_and_no_end() {
     stage.tenant.patch_at(&path, Patch::Merge, &json!({"status": {"conditions": [condition]}})).expected();
 }
 
+/// N22: an address from before the label has no kubelet behind it. It is told, and the namespace is nobody's peer.
+#[test]
+fn an_address_that_was_forged_before_the_label_is_told_and_opens_nothing() {
+    let stage = shared();
+    let mut space = stage.ungoverned();
+    let waiting = "spec: {schedulerName: nobody.example.com}";
+    space.accepts(bare_pod("ghost").with(waiting).with(&format!("spec: {{nodeSelector: {{{PIN}mainland: 'true'}}}}")));
+    let forged = json!({"phase": "Running", "podIP": "198.51.100.7", "podIPs": [{"ip": "198.51.100.7"}]});
+    let path = status(&POD, &space.name, "ghost");
+    stage.tenant.patch_at(&path, Patch::Merge, &json!({"status": forged})).expected();
+    space.joins("mainland");
+    space.tells(&["Pod ghost", "[domicile/pod-status]", "198.51.100.7"]);
+    eventually("the namespace is no peer", SOON, || {
+        let labels = space.labels();
+        when(!labels.contains_key("domicile.dev/peer"), || format!("{labels:?}"))
+    });
+    let shop = stage.governed("mainland");
+    shop.accepts(shop.pod("web"));
+    shop.runs("web");
+    eventually("no packet gets to that address", SOON, || {
+        let passes = stage.passes(&format!("{}/web", shop.name), "198.51.100.7", 443);
+        when(!passes, || "it is allowed".into())
+    });
+}
+
 /// S1: annotations pass by the status, too.
 #[test]
 fn a_claim_gets_no_class_and_no_node_by_its_status() {
