@@ -103,11 +103,11 @@ fn an_address_that_was_forged_before_the_label_is_told_and_opens_nothing() {
     let mut space = stage.ungoverned();
     let waiting = "spec: {schedulerName: nobody.example.com}";
     space.accepts(bare_pod("ghost").with(waiting).with(&format!("spec: {{nodeSelector: {{{PIN}mainland: 'true'}}}}")));
-    let forged = json!({"phase": "Running", "podIP": "198.51.100.7", "podIPs": [{"ip": "198.51.100.7"}]});
+    let forged = json!({"phase": "Running", "podIP": "198.51.100.66", "podIPs": [{"ip": "198.51.100.66"}]});
     let path = status(&POD, &space.name, "ghost");
     stage.tenant.patch_at(&path, Patch::Merge, &json!({"status": forged})).expected();
     space.joins("mainland");
-    space.tells(&["Pod ghost", "[domicile/pod-status]", "198.51.100.7"]);
+    space.tells(&["Pod ghost", "[domicile/pod-status]", "198.51.100.66"]);
     eventually("the namespace is no peer", SOON, || {
         let labels = space.labels();
         when(!labels.contains_key("domicile.dev/peer"), || format!("{labels:?}"))
@@ -116,7 +116,7 @@ fn an_address_that_was_forged_before_the_label_is_told_and_opens_nothing() {
     shop.accepts(shop.pod("web"));
     shop.runs("web");
     eventually("no packet gets to that address", SOON, || {
-        let passes = stage.passes(&format!("{}/web", shop.name), "198.51.100.7", 443);
+        let passes = stage.passes(&format!("{}/web", shop.name), "198.51.100.66", 443);
         when(!passes, || "it is allowed".into())
     });
 }
