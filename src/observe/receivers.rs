@@ -7,7 +7,8 @@ use std::net::IpAddr;
 
 use k8s_openapi::{
     api::admissionregistration::v1::{
-        MutatingWebhookConfiguration, RuleWithOperations, ValidatingWebhookConfiguration, WebhookClientConfig,
+        MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations, ValidatingWebhook,
+        ValidatingWebhookConfiguration,
     },
     apimachinery::pkg::apis::meta::v1 as meta,
     kube_aggregator::pkg::apis::apiregistration::v1::APIService,
@@ -94,35 +95,26 @@ impl Receivers {
 
 impl From<ValidatingWebhookConfiguration> for Receivers {
     fn from(configuration: ValidatingWebhookConfiguration) -> Self {
-        let webhooks = configuration.webhooks.unwrap_or_default().into_iter();
-        let receivers = webhooks.filter_map(|webhook| {
-            receiver(
-                &webhook.name,
-                webhook.client_config,
-                &webhook.rules.unwrap_or_default(),
-                webhook.namespace_selector,
-                webhook.object_selector,
-                webhook.match_conditions.is_some_and(|conditions| !conditions.is_empty()),
-            )
-        });
-        Self { receivers: receivers.collect(), uid: configuration.metadata.uid.unwrap_or_default() }
+        let webhooks = configuration.webhooks.unwrap_or_default();
+        let uid = configuration.metadata.uid.unwrap_or_default();
+        Self { uid, receivers: webhooks.into_iter().filter_map(receiver).collect() }
     }
 }
 
 impl From<MutatingWebhookConfiguration> for Receivers {
+    /// As if they were validating: to whom objects are sent is said the same way.
     fn from(configuration: MutatingWebhookConfiguration) -> Self {
-        let webhooks = configuration.webhooks.unwrap_or_default().into_iter();
-        let receivers = webhooks.filter_map(|webhook| {
-            receiver(
-                &webhook.name,
-                webhook.client_config,
-                &webhook.rules.unwrap_or_default(),
-                webhook.namespace_selector,
-                webhook.object_selector,
-                webhook.match_conditions.is_some_and(|conditions| !conditions.is_empty()),
-            )
-        });
-        Self { receivers: receivers.collect(), uid: configuration.metadata.uid.unwrap_or_default() }
+        let alike = |webhook: MutatingWebhook| ValidatingWebhook {
+            name: webhook.name,
+            client_config: webhook.client_config,
+            rules: webhook.rules,
+            namespace_selector: webhook.namespace_selector,
+            object_selector: webhook.object_selector,
+            match_conditions: webhook.match_conditions,
+            ..ValidatingWebhook::default()
+        };
+        let webhooks = configuration.webhooks.map(|webhooks| webhooks.into_iter().map(alike).collect());
+        Self::from(ValidatingWebhookConfiguration { metadata: configuration.metadata, webhooks })
     }
 }
 
@@ -144,25 +136,21 @@ impl From<APIService> for Receivers {
 }
 
 /// One webhook; `None` where it can be sent nothing of a namespace.
-fn receiver(
-    name: &str,
-    config: WebhookClientConfig,
-    rules: &[RuleWithOperations],
-    namespaces: Option<meta::LabelSelector>,
-    objects: Option<meta::LabelSelector>,
-    has_conditions: bool,
-) -> Option<Receiver> {
-    rules.iter().any(reaches_into_namespaces).then(|| {
+fn receiver(webhook: ValidatingWebhook) -> Option<Receiver> {
+    webhook.rules.unwrap_or_default().iter().any(reaches_into_namespaces).then(|| {
+        let objects = webhook.object_selector;
         let selects_by_labels = objects.is_some_and(|selector| read(selector) != Some(LabelSelector::default()));
+        let has_conditions = webhook.match_conditions.is_some_and(|conditions| !conditions.is_empty());
         let narrowed_by = match (selects_by_labels, has_conditions) {
             (true, _) => Some("objectSelector"),
             (false, true) => Some("matchConditions"),
             (false, false) => None,
         };
         // A selector that cannot be read is one that selects everything.
-        let namespaces = namespaces.and_then(read).unwrap_or_default();
+        let namespaces = webhook.namespace_selector.and_then(read).unwrap_or_default();
+        let config = webhook.client_config;
         let service = config.service.map(|service| Key::new(&service.namespace, &service.name));
-        Receiver { name: plain(name), target: target(service, config.url), namespaces, narrowed_by }
+        Receiver { name: plain(&webhook.name), target: target(service, config.url), namespaces, narrowed_by }
     })
 }
 
