@@ -2,7 +2,7 @@
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
-use super::residency::{CanarySeen, NamespaceOutcome, NetworkTier, Outcome, PoliciesSeen};
+use super::residency::{CanarySeen, NamespaceOutcome, NetworkTier, Outcome, PoliciesSeen, status};
 use crate::{
     api::DataResidency,
     domain::{Finding, Leg, Mode, Mutation, Subject, Verdict},
@@ -12,6 +12,15 @@ use crate::{
 /// A moment.
 pub(super) fn at(second: i64) -> Time {
     Time(Timestamp::from_second(second).unwrap())
+}
+
+/// The message of a condition, which has this status and reason.
+#[track_caller]
+pub(super) fn says(mut seen: Seen, type_: &str, expected: &str, reason: &str) -> String {
+    let conditions = status(&seen.outcome(), &at(1)).conditions;
+    let condition = conditions.iter().find(|condition| condition.type_ == type_).unwrap();
+    assert_eq!((condition.status.as_str(), condition.reason.as_str()), (expected, reason), "{}", condition.message);
+    condition.message.clone()
 }
 
 /// A finding in namespace `shop`.

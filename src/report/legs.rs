@@ -255,18 +255,10 @@ mod tests {
     use crate::{
         domain::Verdict::{NonCompliant, Unknown},
         report::{
-            fixture::{Seen, at, finding},
-            residency::{CanarySeen, status},
+            fixture::{Seen, finding, says},
+            residency::CanarySeen,
         },
     };
-
-    #[track_caller]
-    fn says(mut seen: Seen, type_: &str, expected: &str, reason: &str) -> String {
-        let conditions = status(&seen.outcome(), &at(1)).conditions;
-        let condition = conditions.iter().find(|condition| condition.type_ == type_).unwrap();
-        assert_eq!((condition.status.as_str(), condition.reason.as_str()), (expected, reason), "{}", condition.message);
-        condition.message.clone()
-    }
 
     #[test]
     fn all_is_well() {

@@ -44,18 +44,7 @@ pub(super) fn api_servers(outcome: &Outcome<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{
-        fixture::{Seen, at},
-        residency::status,
-    };
-
-    #[track_caller]
-    fn says(mut seen: Seen, type_: &str, expected: &str, reason: &str) -> String {
-        let conditions = status(&seen.outcome(), &at(1)).conditions;
-        let condition = conditions.iter().find(|condition| condition.type_ == type_).unwrap();
-        assert_eq!((condition.status.as_str(), condition.reason.as_str()), (expected, reason), "{}", condition.message);
-        condition.message.clone()
-    }
+    use crate::report::fixture::{Seen, says};
 
     #[test]
     fn a_key_that_the_driver_does_not_know_holds_nothing() {
