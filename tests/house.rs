@@ -99,6 +99,7 @@ fn policies() -> Vec<(PathBuf, Value)> {
             ("schedulerNames", "['default-scheduler']"),
             ("namespaceFinishers", "['finisher']"),
             ("nodeProvisioners", "['provisioner']"),
+            ("deviceDrivers", "['gpu.example.com']"),
             ("furtherNetworks", "['example.com/network']"),
         ] {
             text = text.replace(&format!("{{{{ include \"domicile.{token}\" . }}}}"), value);

@@ -81,6 +81,9 @@ mod tests {
             one("Group", "system:serviceaccounts"),
             one("Group", "system:authenticated"),
             one("Group", "system:unauthenticated"),
+            one("User", "system:node:frankfurt-a"),
+            one("Group", "system:nodes"),
+            one("Group", "system:bootstrappers:kubeadm"),
         ] {
             assert_eq!(rules(&["*"], &foreign), ["domicile/role-binding"], "{foreign}");
         }
@@ -91,6 +94,8 @@ mod tests {
             one("User", "system:serviceaccounts"),
             one("User", "system:kube-scheduler"),
             one("User", "li-wei"),
+            one("User", "system:nodes"),
+            one("Group", "system:node:frankfurt-a"),
             one("Group", "system:serviceaccounts:shop"),
             one("Group", "system:anonymous"),
             one("Group", "system:masters"),

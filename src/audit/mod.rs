@@ -55,6 +55,8 @@ pub struct Scene<'a> {
     pub endpoints: Vec<(&'a Key, &'a Endpoints)>,
     /// Every object of the cluster that has the API server send objects to somebody: kind, name, to whom.
     pub receivers: Vec<(&'static str, &'a String, &'a Receivers)>,
+    /// Every EndpointSlice of the cluster that was written by hand.
+    pub by_hand: &'a BTreeMap<Key, Endpoints>,
     /// Services of the cluster that are only another name, of type ExternalName.
     pub external_names: Vec<&'a Key>,
     /// Where the API servers stand, as far as they tell.

@@ -1,8 +1,8 @@
 //! Webhooks and APIServices that lead out: whoever serves them is sent whole objects of governed namespaces.
 //!
-//! Judged is what leads out of the cluster: a URL, or a Service that is only another name. An address is held against what
-//! governed pods may talk to; where a name leads, nobody here can tell. A Service with pods is no finding, wherever its
-//! namespace: practically every cluster has webhooks of add-ons, and regulated data is to be kept out of objects anyhow
+//! Judged is what leads out of the cluster: a URL, or a Service that is only another name or whose endpoints somebody wrote. An
+//! address is held against what governed pods may talk to; where a name leads, nobody here can tell. A Service with pods is no
+//! finding, wherever its namespace: practically every cluster has webhooks of add-ons, and regulated data is to be kept out of objects anyhow
 //! (route S20). `domicile coverage` names those.
 
 use std::net::IpAddr;
@@ -10,7 +10,12 @@ use std::net::IpAddr;
 use super::{Scene, network::networks_in_words};
 use crate::{
     domain::{Finding, Leg, Subject, Verdict, keys},
-    observe::receivers::{Receiver, Receivers, Target},
+    observe::{
+        Key,
+        convert::ADDRESSES,
+        in_namespace,
+        receivers::{Receiver, Receivers, Target},
+    },
     resolve::{Allowed, Confined, Peer},
 };
 
@@ -48,18 +53,15 @@ fn judge(scene: &Scene<'_>, kind: &'static str, name: &str, receivers: &Receiver
 /// Whether a receiver is outside, and how that is known.
 fn leads_out(scene: &Scene<'_>, receiver: &Receiver) -> Option<(Verdict, String)> {
     let (verdict, whither) = match &receiver.target {
-        Target::Address(address, port) if is_permitted(*address, *port, scene.confined) => return None,
-        Target::Address(address, _) => {
-            let permitted = networks_in_words(&scene.confined.confinement);
-            (Verdict::NonCompliant, format!("{address}, which does not lie inside {permitted}"))
-        }
+        Target::Address(address, port) if is_permitted(*address, Some(*port), scene.confined) => return None,
+        Target::Address(address, _) => (Verdict::NonCompliant, outside(&address.to_string(), scene)),
         Target::Host(host) if host == "localhost" => return None,
         Target::Host(host) => (Verdict::Unknown, format!("{host}; where that name leads, nobody here can tell")),
-        Target::Service(key) if !scene.external_names.contains(&key) => return None,
-        Target::Service(key) => {
+        Target::Service(key) if scene.external_names.contains(&key) => {
             let what = format!("Service {key} of type ExternalName; where that leads, nobody here can tell");
             (Verdict::Unknown, what)
         }
+        Target::Service(key) => (Verdict::Unknown, by_hand(scene, key)?),
     };
     let (verdict, unless) = match receiver.narrowed_by {
         Some(field) => (Verdict::Unknown, format!(", unless its {field} leaves them out")),
@@ -68,14 +70,35 @@ fn leads_out(scene: &Scene<'_>, receiver: &Receiver) -> Option<(Verdict, String)
     Some((verdict, format!("{} is sent objects of governed namespaces{unless}, at {whither}", receiver.name)))
 }
 
-/// Whether governed pods may talk to the address as well, or it is the API server's own machine.
-fn is_permitted(address: IpAddr, port: u16, confined: &Confined) -> bool {
+/// Where the endpoints of a Service that somebody wrote lead outside. A pod of the cluster's can be meant: whose address it is,
+/// nobody here can tell.
+fn by_hand(scene: &Scene<'_>, service: &Key) -> Option<String> {
+    in_namespace(scene.by_hand, &service.namespace).filter(|(_, slice)| slice.service == service.name).find_map(
+        |(key, slice)| {
+            let permitted = |text: &str| text.parse().is_ok_and(|address| is_permitted(address, None, scene.confined));
+            let address = slice.addresses.iter().find(|address| !permitted(address)).map(|one| outside(one, scene));
+            let unread = || (slice.more > 0).then(|| format!("more than {ADDRESSES} addresses, which nobody judges"));
+            let whither = address.or_else(unread)?;
+            Some(format!("Service {service}, whose EndpointSlice {} somebody wrote: {whither}", key.name))
+        },
+    )
+}
+
+fn outside(address: &str, scene: &Scene<'_>) -> String {
+    format!("{address}, which does not lie inside {}", networks_in_words(&scene.confined.confinement))
+}
+
+/// Whether governed pods may talk to the address as well, or it is the API server's own machine. Where the port is not known,
+/// what they may talk to on some ports alone does not count.
+fn is_permitted(address: IpAddr, port: Option<u16>, confined: &Confined) -> bool {
     let inside = |allowed: &Allowed| {
-        let at_port = allowed.ports.iter().any(|range| {
-            range.protocol == "TCP" && (range.first..=range.last.unwrap_or(range.first)).contains(&i32::from(port))
-        });
+        let at_port = |port: u16| {
+            allowed.ports.iter().any(|range| {
+                range.protocol == "TCP" && (range.first..=range.last.unwrap_or(range.first)).contains(&i32::from(port))
+            })
+        };
         matches!(&allowed.peer, Peer::Networks(networks) if networks.iter().any(|one| one.contains_address(address)))
-            && (allowed.ports.is_empty() || at_port)
+            && (allowed.ports.is_empty() || port.is_some_and(at_port))
     };
     let networks = confined.confinement.networks.iter().chain(&confined.control_plane);
     address.is_loopback()
@@ -86,7 +109,7 @@ fn is_permitted(address: IpAddr, port: u16, confined: &Confined) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{api::selector::LabelSelector, audit::fixture::Stage, observe::Key, resolve::PortRange};
+    use crate::{api::selector::LabelSelector, audit::fixture::Stage, observe::Endpoints, resolve::PortRange};
     use serde_json::json;
 
     fn receiver(target: Target) -> Receiver {
@@ -135,6 +158,27 @@ mod tests {
         assert!(verdicts(Target::Host("localhost".into())).is_empty());
         assert_eq!(verdicts(Target::Service(Key::new("platform", "away"))), [Verdict::Unknown]);
         assert!(verdicts(Target::Service(Key::new("platform", "here"))).is_empty());
+    }
+
+    #[test]
+    fn endpoints_that_somebody_wrote_lead_out_unless_they_are_permitted() {
+        let told = |service: &str, addresses: &[&str], more: usize| {
+            let addresses = addresses.iter().map(|address| (*address).to_owned()).collect();
+            let slice = Endpoints { service: service.to_owned(), addresses, more, ..Endpoints::default() };
+            let written = |stage: &mut Stage| drop(stage.endpoints.insert(Key::new("platform", "written"), slice));
+            found(vec![receiver(Target::Service(Key::new("platform", "hooks")))], written)
+        };
+        for (addresses, more) in [(&["10.20.0.7", "198.51.100.7"][..], 0), (&["hooks.example.com"], 0), (&[], 1)] {
+            let all = told("hooks", addresses, more);
+            assert_eq!(all.iter().map(|finding| finding.verdict).collect::<Vec<_>>(), [Verdict::Unknown]);
+            let message = &all.first().unwrap().message;
+            assert!(
+                message.contains("Service platform/hooks, whose EndpointSlice written somebody wrote"),
+                "{message}"
+            );
+        }
+        assert!(told("hooks", &["10.20.0.7"], 0).is_empty());
+        assert!(told("others", &["198.51.100.7"], 0).is_empty());
     }
 
     #[test]

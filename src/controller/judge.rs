@@ -67,6 +67,7 @@ pub fn scene<T>(world: &World, space: &Namespace, look: impl FnOnce(&Scene<'_>) 
         exposed: exposed.map(|((key, kind), exposed)| (key, *kind, exposed)).collect(),
         endpoints: in_namespace(&snapshot.endpoints, &space.name).collect(),
         receivers: snapshot.receivers.iter().map(|((kind, name), one)| (*kind, name, one)).collect(),
+        by_hand: &snapshot.endpoints,
         external_names: external_names.map(|((key, _), _)| key).collect(),
         api_servers: snapshot.api_servers.values().flatten().copied().collect(),
         volumes: &snapshot.volumes,

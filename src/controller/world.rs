@@ -119,6 +119,7 @@ impl World {
             Change::Endpoints(delta) => {
                 let spaces = namespaces_of(&delta, &self.snapshot.endpoints);
                 put(&mut self.snapshot.endpoints, delta);
+                self.mark_sending(&spaces);
                 self.mark_governed(spaces);
             }
             Change::RoleBinding(delta) => {
@@ -259,12 +260,17 @@ impl World {
                 all.extend(new.into_iter().map(|(key, exposed)| ((key, kind), exposed)));
             }
         }
+        self.mark_sending(&spaces);
+        self.mark_governed(spaces);
+    }
+
+    /// Makes every governed namespace due where objects are sent to a Service of these ones: each is judged by where they go.
+    fn mark_sending(&mut self, spaces: &BTreeSet<String>) {
         let receive = |receivers: &Receivers| receivers.services().any(|key| spaces.contains(&key.namespace));
         if self.snapshot.receivers.values().any(receive) {
-            let governed = self.governed(); // each is judged by where its objects are sent
+            let governed = self.governed();
             self.mark_governed(governed);
         }
-        self.mark_governed(spaces);
     }
 
     fn absorb_receivers(&mut self, delta: Delta<String, Receivers>, kind: &'static str) {

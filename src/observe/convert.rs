@@ -250,6 +250,14 @@ pub(super) fn is_managed(meta: &ObjectMeta) -> bool {
 pub const SUBJECTS: usize = 1000;
 /// Of so many namespaces one each is kept: more than its own and those that are never governed.
 const HOMES: usize = 64;
+/// Groups of accounts that run anywhere: everybody, every ServiceAccount, the kubelets and those that are to become one.
+const ANYWHERE: [&str; 5] = [
+    "system:authenticated",
+    "system:unauthenticated",
+    "system:serviceaccounts",
+    "system:nodes",
+    "system:bootstrappers",
+];
 /// A name of a namespace is shorter.
 const LONGER_THAN_A_NAMESPACE: usize = 64;
 
@@ -263,14 +271,14 @@ impl From<rbac::RoleBinding> for RoleBinding {
     }
 }
 
-/// A subject that stands for ServiceAccounts or for everybody; people and their groups are RBAC's.
+/// A subject that stands for ServiceAccounts, for kubelets or for everybody; people and their groups are RBAC's.
 fn reach(subject: &rbac::Subject) -> Option<Reach> {
     let name = subject.name.as_str();
     let home = match subject.kind.as_str() {
         "ServiceAccount" => Some(third(subject.namespace.as_deref().unwrap_or("-"))),
-        "User" if name == "system:anonymous" => None,
+        "User" if name == "system:anonymous" || name.starts_with("system:node:") => None,
         "User" => Some(third(name.strip_prefix("system:serviceaccount:")?)),
-        "Group" if ["system:authenticated", "system:unauthenticated", "system:serviceaccounts"].contains(&name) => None,
+        "Group" if ANYWHERE.contains(&name) || name.starts_with("system:bootstrappers:") => None,
         "Group" => Some(third(name.strip_prefix("system:serviceaccounts:")?)),
         _ => return None,
     };
@@ -324,14 +332,18 @@ pub fn exposed_ingress(ingress: &net::Ingress) -> Exposed {
     Exposed { uid, how: "Ingress".to_owned(), ..Exposed::default() }
 }
 
+/// The label by which an EndpointSlice is a Service's.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// So many addresses of an EndpointSlice are judged: as many as `exposure.yaml` does.
 pub const ADDRESSES: usize = 100;
 
 impl From<EndpointSlice> for Endpoints {
     fn from(slice: EndpointSlice) -> Self {
         let all = || slice.endpoints.iter().flat_map(|one| &one.addresses);
+        let service = slice.metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_NAME));
         Self {
-            uid: slice.metadata.uid.unwrap_or_default(),
+            service: service.cloned().unwrap_or_default(),
+            uid: slice.metadata.uid.clone().unwrap_or_default(),
             addresses: all().take(ADDRESSES).map(|text| plain(text)).collect(),
             more: all().count().saturating_sub(ADDRESSES),
         }

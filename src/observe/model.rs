@@ -348,6 +348,8 @@ pub struct Exposed {
 pub struct Endpoints {
     /// Its UID.
     pub uid: String,
+    /// The Service whose it is; empty where it says none.
+    pub service: String,
     /// The first addresses of its endpoints, ready or not, as they are written.
     pub addresses: Vec<String>,
     /// How many there are beyond those.

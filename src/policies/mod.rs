@@ -22,9 +22,10 @@ macro_rules! policy_file {
 }
 
 /// The chart's files.
-const FILES: [(&str, &str); 16] = [
+const FILES: [(&str, &str); 17] = [
     policy_file!("access"),
     policy_file!("bindings"),
+    policy_file!("devices"),
     policy_file!("exposure"),
     policy_file!("mutate-namespaces"),
     policy_file!("mutate-network"),

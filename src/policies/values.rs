@@ -71,6 +71,7 @@ pub struct Values {
     namespace_finishers: OneOrMore<UserName>,
     unclassified_namespaces: Unclassified,
     further_networks: Networks,
+    device_drivers: Each<DriverName>,
     policies: Source,
     webhook: Webhook,
 }
@@ -127,6 +128,10 @@ struct UserName(String);
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct SchedulerName(String);
 
+/// What a driver of devices calls itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct DriverName(String);
+
 /// A list in which nothing stands twice.
 #[derive(Debug)]
 struct Each<T>(Vec<T>);
@@ -149,12 +154,19 @@ impl<'de> Deserialize<'de> for UserName {
 impl<'de> Deserialize<'de> for SchedulerName {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
-        let ends = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
-        let so = (1..=253).contains(&text.len())
-            && text.starts_with(ends)
-            && text.ends_with(ends)
-            && text.chars().all(|letter| ends(letter) || letter == '.' || letter == '-');
-        if so { Ok(Self(text)) } else { Err(de::Error::custom(format!("{text:?} is no schedulerName"))) }
+        if is_subdomain(&text) {
+            Ok(Self(text))
+        } else {
+            Err(de::Error::custom(format!("{text:?} is no schedulerName")))
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for DriverName {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let so = text.len() <= 63 && is_subdomain(&text);
+        if so { Ok(Self(text)) } else { Err(de::Error::custom(format!("{text:?} is no name of a driver"))) }
     }
 }
 
@@ -231,6 +243,7 @@ impl Values {
             ("namespaceFinishers", users(&self.namespace_finishers.0)),
             ("nodeProvisioners", users(&self.node_provisioners.0)),
             (FURTHER_NETWORKS, cel_list(further.iter())),
+            ("deviceDrivers", cel_list(self.device_drivers.0.iter().map(|DriverName(name)| name.as_str()))),
             (UNCLASSIFIED, self.unclassified_namespaces.to_string()),
             (SOURCE, self.policies.to_string()),
         ];
@@ -269,6 +282,15 @@ pub fn further_networks(tokens: &Tokens) -> FurtherNetworks {
     tokens.get(FURTHER_NETWORKS).map_or_else(|| FurtherNetworks::known().clone(), keys)
 }
 
+/// About an RFC 1123 subdomain. It holds nothing that ends a CEL string.
+fn is_subdomain(text: &str) -> bool {
+    let ends = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+    (1..=253).contains(&text.len())
+        && text.starts_with(ends)
+        && text.ends_with(ends)
+        && text.chars().all(|letter| ends(letter) || letter == '.' || letter == '-')
+}
+
 /// A file that says nothing says `{}`, as for Helm.
 fn parse(text: &str) -> Result<Value, Error> {
     let value: Value = serde_saphyr::from_str(text).map_err(|error| Error::Yaml(error.to_string()))?;
@@ -289,6 +311,7 @@ mod tests {
         assert_eq!(defaults["operatorUser"], "system:serviceaccount:domicile-system:domicile");
         assert_eq!(defaults["schedulerUsers"], "['system:kube-scheduler']");
         assert_eq!(defaults["nodeProvisioners"], "[]");
+        assert_eq!(defaults["deviceDrivers"], "['gpu.amd.com', 'gpu.intel.com', 'gpu.nvidia.com']");
         assert_eq!(defaults["ungovernedNamespaces"], "[kube-system, kube-public, kube-node-lease, domicile-system]");
         let files = [
             "nodeProvisioners: [a]\ntrustedSchedulers: {names: [default-scheduler, volcano]}",
@@ -345,6 +368,9 @@ mod tests {
             "furtherNetworks: {permit: [/a]}",
             "furtherNetworks: {refuse: [a, a]}",
             "furtherNetworks: {allow: [a]}",
+            "deviceDrivers: [\"a'b\"]",
+            "deviceDrivers: [a.example.com, a.example.com]",
+            "deviceDrivers: null",
             "policies: None",
             "image: {name: a}",
             "resources: {limit: {}}",

@@ -55,6 +55,8 @@ fn m25_a_role_binding_gives_foreign_service_accounts_nothing() {
         format!("{{kind: Group, {rbac}, name: 'system:serviceaccounts'}}"),
         format!("{{kind: Group, {rbac}, name: 'system:authenticated'}}"),
         format!("{{kind: User, {rbac}, name: 'system:anonymous'}}"),
+        format!("{{kind: Group, {rbac}, name: 'system:nodes'}}"),
+        format!("{{kind: User, {rbac}, name: 'system:node:frankfurt-a'}}"),
     ];
     for subject in &foreign {
         let said =

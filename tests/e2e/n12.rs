@@ -102,6 +102,20 @@ fn n12_a_service_that_is_another_name_leads_out() {
     let rest = coverage::route(&coverage::told(&stage), "N12")["rest"].as_str().unwrap().to_owned();
     assert!(rest.contains("in namespaces that name no residency") && rest.contains(&named), "{rest}");
     stage.becomes("served-abroad", "Compliant", "True");
+    // Unless somebody wrote where it leads.
+    let written = |address: &str| {
+        Manifest(json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {"name": "by-hand", "labels": {"kubernetes.io/service-name": "api"}},
+            "addressType": "IPv4", "endpoints": [{"addresses": [address]}], "ports": [{"port": 443}]}))
+    };
+    add_on.accepts(written("198.51.100.7"));
+    let words = format!(
+        "at Service {named}, whose EndpointSlice by-hand somebody wrote: 198.51.100.7, which does not lie inside"
+    );
+    finds(&stage, "served-abroad", WEBHOOK, "Unknown", "APIService v1.n12.example.com", &words);
+    add_on.delete(&ENDPOINT_SLICE, "by-hand").expected();
+    stage.becomes("served-abroad", "Compliant", "True");
+    add_on.accepts(written("10.20.9.9"));
     add_on.delete(&SERVICE, "api").expected();
     add_on.accepts("{apiVersion: v1, kind: Service, metadata: {name: api}, spec: {type: ExternalName, externalName: api.example.com}}");
     let words =

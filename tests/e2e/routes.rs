@@ -281,29 +281,87 @@ fn n13_tokens_do_not_outlive_a_day() {
     shop.accepts(shop.pod("web").with("spec: {volumes: [{name: t, projected: {sources: [{serviceAccountToken: {path: token, audience: vault, expirationSeconds: 3600}}]}}]}"));
 }
 
+/// A driver's devices in the cluster: its class, and one slice that says where they are.
+fn devices(stage: &Turn, driver: &str, place: &str) -> (String, Vec<Made>) {
+    let name = fresh_name();
+    let class = format!(
+        "{{apiVersion: resource.k8s.io/v1, kind: DeviceClass, metadata: {{name: {name}}}, spec: {{selectors: [{{cel: {{expression: 'device.driver == \"{driver}\"'}}}}]}}}}"
+    );
+    let slice = format!(
+        "{{apiVersion: resource.k8s.io/v1, kind: ResourceSlice, metadata: {{name: {name}}}, spec: {{driver: {driver}, {place}, pool: {{name: {name}, generation: 1, resourceSliceCount: 1}}, devices: [{{name: one}}, {{name: two}}]}}}}"
+    );
+    let made = vec![stage.makes(Manifest::from(class)), stage.makes(Manifest::from(slice))];
+    (name, made)
+}
+
+/// Claims a device of a class in a namespace, and asks for a pod that holds it.
+fn claims(stage: &Turn, space: &Namespace, pod: &str, class: &str) {
+    let claim = json!({"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim", "metadata": {"name": pod},
+        "spec": {"devices": {"requests": [{"name": "one", "exactly": {"deviceClassName": class}}]}}});
+    let path = format!("/apis/resource.k8s.io/v1/namespaces/{}/resourceclaims", space.name);
+    stage.admin.post(&path, &claim).expected();
+    space.accepts(holds(space, pod, pod));
+}
+
+fn holds(space: &Namespace, pod: &str, claim: &str) -> Manifest {
+    let device = format!(
+        "spec: {{resourceClaims: [{{name: one, resourceClaimName: {claim}}}], containers: [{{name: main, image: i, resources: {{claims: [{{name: one}}]}}}}]}}"
+    );
+    space.pod(pod).with(&device)
+}
+
 /// P15: a device of a node abroad is not reached; a pod that asks for one waits.
 #[test]
 fn p15_a_device_abroad_does_not_draw_a_pod_there() {
     let stage = shared();
     let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
-    let name = fresh_name();
-    let _class = stage.makes(Manifest::from(format!(
-        "{{apiVersion: resource.k8s.io/v1, kind: DeviceClass, metadata: {{name: {name}}}, spec: {{selectors: [{{cel: {{expression: 'device.driver == \"gpu.example.com\"'}}}}]}}}}"
-    )));
-    let _slice = stage.makes(Manifest::from(format!(
-        "{{apiVersion: resource.k8s.io/v1, kind: ResourceSlice, metadata: {{name: {name}}}, spec: {{driver: gpu.example.com, nodeName: frankfurt-a, pool: {{name: frankfurt-a, generation: 1, resourceSliceCount: 1}}, devices: [{{name: one}}, {{name: two}}]}}}}"
-    )));
+    let (class, _devices) = devices(&stage, "gpu.nvidia.com", "nodeName: frankfurt-a");
     for space in [&shop, &free] {
-        let claim = json!({"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim", "metadata": {"name": "gpu"},
-            "spec": {"devices": {"requests": [{"name": "gpu", "exactly": {"deviceClassName": name}}]}}});
-        stage
-            .admin
-            .post(&format!("/apis/resource.k8s.io/v1/namespaces/{}/resourceclaims", space.name), &claim)
-            .expected();
-        space.accepts(space.pod("trains").with("spec: {resourceClaims: [{name: gpu, resourceClaimName: gpu}], containers: [{name: main, image: i, resources: {claims: [{name: gpu}]}}]}"));
+        claims(&stage, space, "trains", &class);
     }
     assert_eq!(free.runs("trains"), "frankfurt-a");
     shop.fits_nowhere("trains");
+}
+
+/// P15: a device that is reached over the network may stand anywhere; it is given to no governed pod, and one of the node is.
+#[test]
+fn p15_a_device_that_is_no_part_of_the_node_is_given_to_nobody() {
+    let stage = shared();
+    let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
+    let (far, _far) = devices(&stage, "fabric.example.com", "allNodes: true");
+    let (near, _near) = devices(&stage, "gpu.amd.com", "nodeName: shanghai-a");
+    claims(&stage, &free, "far", &far);
+    free.runs("far");
+    claims(&stage, &shop, "near", &near);
+    assert_eq!(shop.runs("near"), "shanghai-a");
+    claims(&stage, &shop, "far", &far);
+    let told = |words: &str| {
+        eventually("the scheduler tells why the pod waits", SOON, || {
+            let events = shop.events().join("\n");
+            when(events.contains(words), || events)
+        });
+    };
+    told("[domicile/device] DataResidency mainland: device one of driver fabric.example.com");
+    assert!(shop.get(&POD, "far")["spec"].get("nodeName").is_none());
+}
+
+/// P15: a claim that was given such a device before the label keeps it, and no further pod gets it.
+#[test]
+fn p15_a_device_from_before_gets_no_further_pod() {
+    let stage = shared();
+    let mut space = stage.ungoverned();
+    let (far, _far) = devices(&stage, "fabric.example.com", "allNodes: true");
+    claims(&stage, &space, "first", &far);
+    space.runs("first");
+    space.joins("mainland");
+    space.accepts(holds(&space, "second", "first"));
+    eventually("the scheduler tells why the pod waits", SOON, || {
+        let events = space.events().join("\n");
+        when(events.contains("[domicile/device] DataResidency mainland"), || events)
+    });
+    assert!(space.get(&POD, "second")["spec"].get("nodeName").is_none());
+    space.delete(&POD, "first").expected();
+    space.loses(&POD, "first");
 }
 
 /// P18: what is changed in a pod that runs stays where it runs, and gets no privilege.

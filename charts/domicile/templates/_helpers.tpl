@@ -33,6 +33,10 @@ system:serviceaccount:{{ .Release.Namespace }}:domicile
 {{ include "domicile.celList" .Values.nodeProvisioners }}
 {{- end -}}
 
+{{- define "domicile.deviceDrivers" -}}
+{{ include "domicile.celList" .Values.deviceDrivers }}
+{{- end -}}
+
 {{- /*
 Annotations that give a pod a network or an address which network policies do not reach: the keys of further-networks.csv, up
 to the first comma of each row after the first.

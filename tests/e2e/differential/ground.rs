@@ -109,6 +109,7 @@ impl Ground {
     /// Ids of the rules that the audit says an object breaks, which stands in the namespace alone.
     pub fn finds(&self, seen: &Seen) -> BTreeSet<&'static str> {
         let key = Key::new(&self.space.name, "it");
+        let by_hand = BTreeMap::new();
         let mut scene = Scene {
             namespace: &self.as_seen,
             named: &self.named,
@@ -123,6 +124,7 @@ impl Ground {
             exposed: vec![],
             endpoints: vec![],
             receivers: vec![],
+            by_hand: &by_hand,
             external_names: vec![],
             api_servers: vec![],
             volumes: &self.volumes,

@@ -47,6 +47,11 @@ fn binding(ground: &Ground) -> Json {
         "system:serviceaccounts:",
         "system:serviceaccount:",
         "system:serviceaccount",
+        "system:nodes",
+        "system:node:shanghai-a",
+        "system:node",
+        "system:bootstrappers",
+        "system:bootstrappers:kubeadm:default-node-token",
         "system:masters",
         "system:kube-scheduler",
     ]
