@@ -335,13 +335,7 @@ fn p15_a_device_that_is_no_part_of_the_node_is_given_to_nobody() {
     claims(&stage, &shop, "near", &near);
     assert_eq!(shop.runs("near"), "shanghai-a");
     claims(&stage, &shop, "far", &far);
-    let told = |words: &str| {
-        eventually("the scheduler tells why the pod waits", SOON, || {
-            let events = shop.events().join("\n");
-            when(events.contains(words), || events)
-        });
-    };
-    told("[domicile/device] DataResidency mainland: device one of driver fabric.example.com");
+    shop.tells(&["FailedScheduling Pod far", "[domicile/device] DataResidency mainland", "driver fabric.example.com"]);
     assert!(shop.get(&POD, "far")["spec"].get("nodeName").is_none());
 }
 
@@ -355,10 +349,7 @@ fn p15_a_device_from_before_gets_no_further_pod() {
     space.runs("first");
     space.joins("mainland");
     space.accepts(holds(&space, "second", "first"));
-    eventually("the scheduler tells why the pod waits", SOON, || {
-        let events = space.events().join("\n");
-        when(events.contains("[domicile/device] DataResidency mainland"), || events)
-    });
+    space.tells(&["FailedScheduling Pod second", "[domicile/device] DataResidency mainland"]);
     assert!(space.get(&POD, "second")["spec"].get("nodeName").is_none());
     space.delete(&POD, "first").expected();
     space.loses(&POD, "first");
