@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, mem::Discriminant};
 
-use crate::observe::watch::{Change, Delta};
+use crate::observe::{Change, Delta};
 
 /// One object of a kind that is written, or with no name every one of them.
 type Object = (usize, String);

@@ -6,7 +6,7 @@ use super::{outcome::Written, world::World};
 use crate::{
     apply,
     compile::storage::{ClassStep, class, step},
-    observe::watch::{Change, Delta},
+    observe::{Change, Delta},
     resolve::WantedClass,
 };
 

@@ -14,10 +14,7 @@ use crate::{
     audit::cluster_network::skips_domiciles,
     compile::cluster_network::{cluster_policy, name, value},
     domain::{Mode, Named, keys},
-    observe::{
-        Namespace, Pod,
-        watch::{Change, Delta},
-    },
+    observe::{Change, Delta, Namespace, Pod},
     report::residency::NetworkTier,
     resolve::{self, Circumstances},
 };

@@ -10,10 +10,7 @@ use super::{
 use crate::{
     api::DataResidency,
     domain::keys,
-    observe::{
-        ClusterPolicy, Namespace,
-        watch::{Change, Delta},
-    },
+    observe::{Change, ClusterPolicy, Delta, Namespace},
     report::residency::NetworkTier,
 };
 

@@ -13,10 +13,7 @@ use crate::{
     api::{DataCenter, DataResidency},
     compile::namespace::{BEING_CONFINED, NamespacePatch, close, confine},
     domain::{Mutation, keys},
-    observe::{
-        Key, Namespace, Node, Pod, Policy, Reach, RoleBinding,
-        watch::{Change, Delta},
-    },
+    observe::{Change, Delta, Key, Namespace, Node, Pod, Policy, Reach, RoleBinding},
     resolve::role_bindings::{are_all, listed},
 };
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::observe::{Key, watch::Delta};
+use crate::observe::{Delta, Key};
 
 /// Takes a change into what is known.
 pub(super) fn put<I: Ord, T>(all: &mut BTreeMap<I, T>, delta: Delta<I, T>) {

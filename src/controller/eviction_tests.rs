@@ -13,10 +13,7 @@ use crate::{
     api::{DataCenter, DataResidency},
     apply::{Data, Eviction, Moved},
     domain::{Mutation, keys},
-    observe::{
-        Claim, Key, Namespace, Node, Owner, Pod,
-        watch::{Change, Delta},
-    },
+    observe::{Change, Claim, Delta, Key, Namespace, Node, Owner, Pod},
 };
 
 /// `shop` is confined for `mainland`, which asks for eviction; `cn` is verified, `de` is not claimed.

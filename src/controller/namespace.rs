@@ -26,10 +26,7 @@ use crate::{
         network,
     },
     domain::{Confinement, Mode, Mutation, Named, Residencies, keys},
-    observe::{
-        Key, Namespace, Pod, Policy, in_namespace,
-        watch::{Change, Delta},
-    },
+    observe::{Change, Delta, Key, Namespace, Pod, Policy, in_namespace},
     resolve::{self, Circumstances, Confined},
 };
 

@@ -13,10 +13,7 @@ use crate::{
     apply,
     compile::namespace::confine,
     domain::{Confinement, Named, keys},
-    observe::{
-        Namespace, Pod, RoleBinding,
-        watch::{Change, Delta},
-    },
+    observe::{Change, Delta, Namespace, Pod, RoleBinding},
     resolve::{
         self,
         role_bindings::{are_all, listed},

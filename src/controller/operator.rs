@@ -31,7 +31,7 @@ use crate::{
     apply,
     compile::nodes,
     domain::{Named, Subject, keys},
-    observe::watch::{Change, Delta, KINDS},
+    observe::{Change, Delta, watch::KINDS},
     report::events::{self, Telling},
     resolve::Location,
     telemetry::{Health, Metrics, Operation, Outcome},
@@ -145,7 +145,7 @@ impl Operator {
     }
 
     fn absorb(&mut self, change: Change) {
-        if is_whole(&change) && self.read.insert(kind_of(&change)) && self.is_complete() {
+        if change.is_whole() && self.read.insert(change.kind()) && self.is_complete() {
             tracing::info!("the cluster has been read");
             self.health.set_ready(true);
         }
@@ -406,35 +406,4 @@ fn tellings(world: &World, work: &Work, written: &Written) -> Vec<Telling> {
         Some(Meaning::Closed | Meaning::Updated) | None => {}
     }
     tellings
-}
-
-/// Whether this brings every object of its kind.
-#[must_use]
-pub fn is_whole(change: &Change) -> bool {
-    match change {
-        Change::DataCenter(delta) => matches!(delta, Delta::Replaced(_)),
-        Change::Residency(delta) => matches!(delta, Delta::Replaced(_)),
-        Change::Node(delta) => matches!(delta, Delta::Replaced(_)),
-        Change::Namespace(delta) => matches!(delta, Delta::Replaced(_)),
-        Change::Pod(delta) => matches!(delta, Delta::Replaced(_)),
-        Change::Claim(delta) => matches!(delta, Delta::Replaced(_)),
-        Change::Volume(delta) => matches!(delta, Delta::Replaced(_)),
-        Change::Class(delta) => matches!(delta, Delta::Replaced(_)),
-        Change::Policy(delta) => matches!(delta, Delta::Replaced(_)),
-        Change::RoleBinding(delta) => matches!(delta, Delta::Replaced(_)),
-        Change::Service(delta) | Change::Ingress(delta) => matches!(delta, Delta::Replaced(_)),
-        Change::Endpoints(delta) => matches!(delta, Delta::Replaced(_)),
-        Change::Drivers(delta) => matches!(delta, Delta::Replaced(_)),
-        Change::ApiServers(delta) => matches!(delta, Delta::Replaced(_)),
-        Change::ValidatingWebhooks(delta) | Change::MutatingWebhooks(delta) | Change::ApiService(delta) => {
-            matches!(delta, Delta::Replaced(_))
-        }
-        Change::ClusterPolicy(_) | Change::ClusterPoliciesUnserved => false, // nothing waits for it
-    }
-}
-
-/// Of which kind it is.
-#[must_use]
-pub fn kind_of(change: &Change) -> std::mem::Discriminant<Change> {
-    std::mem::discriminant(change)
 }

@@ -3,7 +3,7 @@
 use super::namespace::Meaning;
 use crate::{
     apply::Moved,
-    observe::{Key, watch::Change},
+    observe::{Change, Key},
     report::events::Telling,
 };
 

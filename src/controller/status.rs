@@ -10,7 +10,7 @@ use crate::{
     api::{DataCenter, DataCenterStatus, DataResidency, DataResidencyStatus},
     apply,
     domain::{Cidr, Subject, keys},
-    observe::watch::{Change, Delta},
+    observe::{Change, Delta},
     report::{
         self,
         events::{self, Telling},

@@ -9,13 +9,7 @@ use kube::{Client, Config};
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
-use super::{
-    Error, canary,
-    judge::scene,
-    operator::{is_whole, kind_of},
-    policies::further_networks,
-    world::World,
-};
+use super::{Error, canary, judge::scene, policies::further_networks, world::World};
 use crate::{
     audit::inventory::{Entry, inventory},
     domain::{Finding, Mode, keys},
@@ -87,8 +81,8 @@ async fn read(client: &Client, own_namespace: &str, world: &mut World) -> Result
     while read.len() < KINDS {
         match timeout_at(end, changes.recv()).await {
             Ok(Some(change)) => {
-                if is_whole(&change) {
-                    read.insert(kind_of(&change));
+                if change.is_whole() {
+                    read.insert(change.kind());
                 }
                 world.absorb(change);
             }

@@ -7,9 +7,8 @@ use crate::{
     api::{DataCenter, DataResidency},
     domain::{Mutation, keys},
     observe::{
-        Exposed, Key, Namespace, Node, Pod, Receivers,
+        Change, Delta, Exposed, Key, Namespace, Node, Pod, Receivers,
         receivers::{Receiver, Target},
-        watch::{Change, Delta},
     },
 };
 

@@ -21,8 +21,9 @@ use tokio::{
 };
 
 use super::{
+    change::Change,
     convert::is_managed,
-    watch::{Change, Patience, delta},
+    watch::{Patience, delta},
 };
 
 /// Group and version.

@@ -4,6 +4,7 @@
 //! command line read it from YAML. Objects are reduced to the few fields that matter the moment they arrive, so that a
 //! large cluster costs little memory. Nothing is ever written here.
 
+pub mod change;
 pub mod cluster_policy;
 pub mod convert;
 pub mod model;
@@ -11,6 +12,7 @@ pub mod receivers;
 mod resources;
 pub mod watch;
 
+pub use change::{Change, Delta};
 pub use cluster_policy::ClusterPolicy;
 pub use model::{
     Claim, Class, Drivers, Endpoints, Exposed, Key, Namespace, Node, Owner, Phase, Pod, Policy, Reach, RoleBinding,

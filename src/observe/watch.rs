@@ -3,7 +3,7 @@
 //! A list that is still arriving replaces nothing: objects disappear only by a delete event or by a whole new list, so
 //! that a broken connection never looks like an empty cluster.
 
-use std::{collections::BTreeMap, fmt::Debug, future::Future, net::IpAddr, pin::pin, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, future::Future, pin::pin, time::Duration};
 
 use futures::StreamExt as _;
 use k8s_openapi::{
@@ -21,69 +21,15 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::{
-    ClusterPolicy, Receivers, cluster_policy, convert,
-    model::{Claim, Class, Drivers, Endpoints, Exposed, Key, Namespace, Node, Pod, Policy, RoleBinding, Volume},
+    Receivers,
+    change::{Change, Delta},
+    cluster_policy, convert,
+    model::{Claim, Class, Endpoints, Key, Namespace, Node, Pod, Policy, RoleBinding, Volume},
 };
 use crate::{
     api::{DataCenter, DataResidency},
     domain::FurtherNetworks,
 };
-
-/// What happened to objects of one kind.
-#[derive(Clone, Debug)]
-pub enum Delta<I, T> {
-    /// One is new or changed.
-    Applied(I, T),
-    /// One is gone, or does not matter any more.
-    Gone(I),
-    /// These are all there are.
-    Replaced(BTreeMap<I, T>),
-}
-
-/// What happened in the cluster.
-#[derive(Clone, Debug)]
-pub enum Change {
-    /// To data centers.
-    DataCenter(Delta<String, DataCenter>),
-    /// To residencies.
-    Residency(Delta<String, DataResidency>),
-    /// To nodes.
-    Node(Delta<String, Node>),
-    /// To namespaces.
-    Namespace(Delta<String, Namespace>),
-    /// To pods.
-    Pod(Delta<Key, Pod>),
-    /// To claims.
-    Claim(Delta<Key, Claim>),
-    /// To volumes.
-    Volume(Delta<String, Volume>),
-    /// To StorageClasses.
-    Class(Delta<String, Class>),
-    /// To network policies.
-    Policy(Delta<Key, Policy>),
-    /// To RoleBindings.
-    RoleBinding(Delta<Key, RoleBinding>),
-    /// To services that reach outside.
-    Service(Delta<Key, Exposed>),
-    /// To Ingresses.
-    Ingress(Delta<Key, Exposed>),
-    /// To EndpointSlices that nobody vouches for.
-    Endpoints(Delta<Key, Endpoints>),
-    /// To validating webhooks.
-    ValidatingWebhooks(Delta<String, Receivers>),
-    /// To mutating webhooks.
-    MutatingWebhooks(Delta<String, Receivers>),
-    /// To APIServices that others serve.
-    ApiService(Delta<String, Receivers>),
-    /// To the CSI drivers on nodes.
-    Drivers(Delta<String, Drivers>),
-    /// To the addresses of the API servers.
-    ApiServers(Delta<String, Vec<IpAddr>>),
-    /// To ClusterNetworkPolicies, which are served.
-    ClusterPolicy(Delta<String, ClusterPolicy>),
-    /// ClusterNetworkPolicy is served no more, and there are none.
-    ClusterPoliciesUnserved,
-}
 
 /// How many kinds are always watched, so that nothing is decided before each was read.
 pub const KINDS: usize = 18;

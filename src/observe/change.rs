@@ -1,0 +1,98 @@
+//! What happens in the cluster, one change at a time, in this project's own types.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use super::{
+    ClusterPolicy, Key, Namespace, Node, Pod, Receivers,
+    model::{Claim, Class, Drivers, Endpoints, Exposed, Policy, RoleBinding, Volume},
+};
+use crate::api::{DataCenter, DataResidency};
+
+/// What happened to objects of one kind.
+#[derive(Clone, Debug)]
+pub enum Delta<I, T> {
+    /// One is new or changed.
+    Applied(I, T),
+    /// One is gone, or does not matter any more.
+    Gone(I),
+    /// These are all there are.
+    Replaced(BTreeMap<I, T>),
+}
+
+/// What happened in the cluster.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// To data centers.
+    DataCenter(Delta<String, DataCenter>),
+    /// To residencies.
+    Residency(Delta<String, DataResidency>),
+    /// To nodes.
+    Node(Delta<String, Node>),
+    /// To namespaces.
+    Namespace(Delta<String, Namespace>),
+    /// To pods.
+    Pod(Delta<Key, Pod>),
+    /// To claims.
+    Claim(Delta<Key, Claim>),
+    /// To volumes.
+    Volume(Delta<String, Volume>),
+    /// To StorageClasses.
+    Class(Delta<String, Class>),
+    /// To network policies.
+    Policy(Delta<Key, Policy>),
+    /// To RoleBindings.
+    RoleBinding(Delta<Key, RoleBinding>),
+    /// To services that reach outside.
+    Service(Delta<Key, Exposed>),
+    /// To Ingresses.
+    Ingress(Delta<Key, Exposed>),
+    /// To EndpointSlices that nobody vouches for.
+    Endpoints(Delta<Key, Endpoints>),
+    /// To validating webhooks.
+    ValidatingWebhooks(Delta<String, Receivers>),
+    /// To mutating webhooks.
+    MutatingWebhooks(Delta<String, Receivers>),
+    /// To APIServices that others serve.
+    ApiService(Delta<String, Receivers>),
+    /// To the CSI drivers on nodes.
+    Drivers(Delta<String, Drivers>),
+    /// To the addresses of the API servers.
+    ApiServers(Delta<String, Vec<IpAddr>>),
+    /// To ClusterNetworkPolicies, which are served.
+    ClusterPolicy(Delta<String, ClusterPolicy>),
+    /// ClusterNetworkPolicy is served no more, and there are none.
+    ClusterPoliciesUnserved,
+}
+
+impl Change {
+    /// Whether this brings every object of its kind.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        match self {
+            Self::DataCenter(delta) => matches!(delta, Delta::Replaced(_)),
+            Self::Residency(delta) => matches!(delta, Delta::Replaced(_)),
+            Self::Node(delta) => matches!(delta, Delta::Replaced(_)),
+            Self::Namespace(delta) => matches!(delta, Delta::Replaced(_)),
+            Self::Pod(delta) => matches!(delta, Delta::Replaced(_)),
+            Self::Claim(delta) => matches!(delta, Delta::Replaced(_)),
+            Self::Volume(delta) => matches!(delta, Delta::Replaced(_)),
+            Self::Class(delta) => matches!(delta, Delta::Replaced(_)),
+            Self::Policy(delta) => matches!(delta, Delta::Replaced(_)),
+            Self::RoleBinding(delta) => matches!(delta, Delta::Replaced(_)),
+            Self::Service(delta) | Self::Ingress(delta) => matches!(delta, Delta::Replaced(_)),
+            Self::Endpoints(delta) => matches!(delta, Delta::Replaced(_)),
+            Self::Drivers(delta) => matches!(delta, Delta::Replaced(_)),
+            Self::ApiServers(delta) => matches!(delta, Delta::Replaced(_)),
+            Self::ValidatingWebhooks(delta) | Self::MutatingWebhooks(delta) | Self::ApiService(delta) => {
+                matches!(delta, Delta::Replaced(_))
+            }
+            Self::ClusterPolicy(_) | Self::ClusterPoliciesUnserved => false, // nothing waits for it
+        }
+    }
+
+    /// Of which kind it is.
+    #[must_use]
+    pub fn kind(&self) -> std::mem::Discriminant<Self> {
+        std::mem::discriminant(self)
+    }
+}
