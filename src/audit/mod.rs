@@ -6,6 +6,7 @@
 
 mod access;
 pub mod cluster_network;
+mod devices;
 mod exposure;
 #[cfg(test)]
 mod fixture;
@@ -22,7 +23,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 use crate::{
     domain::{Finding, Jurisdiction, Residencies},
     observe::{
-        Claim, Class, ClusterPolicy, Endpoints, Exposed, Key, Namespace, Pod, Policy, Receivers, RoleBinding, Volume,
+        Claim, Class, ClusterPolicy, Device, Endpoints, Exposed, Key, Namespace, Pod, Policy, Receivers, RoleBinding,
+        Volume,
     },
     resolve::{Confined, Location, Residency},
 };
@@ -53,6 +55,8 @@ pub struct Scene<'a> {
     pub exposed: Vec<(&'a Key, &'static str, &'a Exposed)>,
     /// Its EndpointSlices that were written by hand.
     pub endpoints: Vec<(&'a Key, &'a Endpoints)>,
+    /// Devices of which nobody knows where they stand, by the ResourceClaim of it that was given them.
+    pub devices: Vec<(&'a Key, &'a Device)>,
     /// Every object of the cluster that has the API server send objects to somebody: kind, name, to whom.
     pub receivers: Vec<(&'static str, &'a String, &'a Receivers)>,
     /// Every EndpointSlice of the cluster that was written by hand.
@@ -98,6 +102,7 @@ pub fn audit(scene: &Scene<'_>) -> Vec<Finding> {
     findings.extend(exposure::audit(scene));
     findings.extend(access::audit(scene));
     findings.extend(receivers::audit(scene));
+    findings.extend(devices::audit(scene));
     findings.extend(served::audit(scene));
     findings.sort();
     findings
@@ -108,9 +113,10 @@ mod tests {
     use super::{fixture::Stage, *};
     use crate::{domain::Verdict, observe::receivers::Target};
 
-    const POLICIES: [&str; 6] = [
+    const POLICIES: [&str; 7] = [
         include_str!("../../charts/domicile/policies/access.yaml"),
         include_str!("../../charts/domicile/policies/bindings.yaml"),
+        include_str!("../../charts/domicile/policies/devices.yaml"),
         include_str!("../../charts/domicile/policies/exposure.yaml"),
         include_str!("../../charts/domicile/policies/network.yaml"),
         include_str!("../../charts/domicile/policies/pods.yaml"),
@@ -142,6 +148,7 @@ mod tests {
         stage.role_binding("readers", &serde_json::json!([abroad]));
         stage.role_binding("many", &serde_json::Value::from(vec![abroad; 1001]));
         stage.webhook(Target::Host("hooks.example.com".into()));
+        stage.devices.insert(crate::observe::Key::new("shop", "far"), crate::observe::Device::default());
         stage
     }
 
@@ -150,7 +157,7 @@ mod tests {
         let stage = broken();
         let rules: std::collections::BTreeSet<&str> =
             audit(&stage.scene()).iter().map(|finding| finding.rule).collect();
-        assert_eq!(rules.len(), 19, "{rules:?}");
+        assert_eq!(rules.len(), 20, "{rules:?}");
         for rule in rules
             .into_iter()
             .chain([network::SIZE, "domicile/hidden-source"])

@@ -77,7 +77,7 @@ fn told(change: &Change) -> Option<Told> {
         Change::Node(delta) => Some(of(delta)),
         Change::Class(delta) => Some(of(delta)),
         Change::Policy(delta) => Some(of(delta)),
-        Change::ClusterPolicy(delta) => Some(of(delta)),
+        Change::ClusterPolicy(Some(delta)) => Some(of(delta)),
         _ => None,
     }
 }

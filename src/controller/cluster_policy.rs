@@ -137,11 +137,11 @@ pub async fn carry_out(client: Client, name: String, step: Step) -> Result<Writt
     match step {
         Step::Write { value, spec } => {
             let live = apply::apply_cluster_policy(client, &name, &value, &spec).await?;
-            Ok(Written::one(Change::ClusterPolicy(Delta::Applied(name, live))))
+            Ok(Written::one(Change::ClusterPolicy(Some(Delta::Applied(name, live)))))
         }
         Step::Delete => {
             apply::delete_cluster_policy(client, &name).await?;
-            Ok(Written::one(Change::ClusterPolicy(Delta::Gone(name))))
+            Ok(Written::one(Change::ClusterPolicy(Some(Delta::Gone(name)))))
         }
     }
 }

@@ -32,7 +32,7 @@ fn confined(name: &str, mode: &str) -> Change {
 fn serving() -> World {
     let mut world = World::new("domicile-system");
     world.absorb(residency(serde_json::json!({"jurisdictions": ["CN"]})));
-    world.absorb(Change::ClusterPolicy(Delta::Replaced(BTreeMap::new())));
+    world.absorb(Change::ClusterPolicy(Some(Delta::Replaced(BTreeMap::new()))));
     world
 }
 
@@ -40,7 +40,7 @@ fn stands(world: &mut World) -> ClusterPolicy {
     let Some(Step::Write { value, spec }) = next(world, NAME) else { panic!("{:?}", next(world, NAME)) };
     assert_eq!(value, "mainland");
     let policy = ClusterPolicy { spec: *spec, managed: true, ..ClusterPolicy::default() };
-    world.absorb(Change::ClusterPolicy(Delta::Applied(NAME.into(), policy.clone())));
+    world.absorb(Change::ClusterPolicy(Some(Delta::Applied(NAME.into(), policy.clone()))));
     policy
 }
 
@@ -92,15 +92,15 @@ fn nothing_is_wanted_where_the_kind_is_not_served() {
     assert!(!world.take_due().contains(&Work::ClusterPolicy(String::new())));
     assert_eq!(next(&world, NAME), None);
     assert_eq!(tier(&world, "mainland"), NetworkTier::NetworkPolicy(None));
-    world.absorb(Change::ClusterPolicy(Delta::Replaced(BTreeMap::new())));
+    world.absorb(Change::ClusterPolicy(Some(Delta::Replaced(BTreeMap::new()))));
     let due = world.take_due();
     assert!(due.contains(&Work::ClusterPolicy(NAME.into())) && due.contains(&Work::Residency("mainland".into())));
     stands(&mut world);
-    world.absorb(Change::ClusterPoliciesUnserved);
+    world.absorb(Change::ClusterPolicy(None));
     assert!(world.take_due().contains(&Work::Residency("mainland".into())));
     assert_eq!(next(&world, NAME), None);
     let late = ClusterPolicy::default();
-    assert!(!world.still_knows(&Change::ClusterPolicy(Delta::Applied(NAME.into(), late))));
+    assert!(!world.still_knows(&Change::ClusterPolicy(Some(Delta::Applied(NAME.into(), late)))));
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn the_tier_is_told_only_where_every_policy_stands() {
         ClusterPolicy { encumbered: true, ..policy.clone() },
         ClusterPolicy { spec: serde_json::json!({"tier": "Baseline"}), ..policy },
     ] {
-        world.absorb(Change::ClusterPolicy(Delta::Applied(NAME.into(), other)));
+        world.absorb(Change::ClusterPolicy(Some(Delta::Applied(NAME.into(), other))));
         assert!(matches!(tier(&world, "mainland"), NetworkTier::NetworkPolicy(Some(_))));
         assert!(matches!(next(&world, NAME), Some(Step::Write { .. })));
     }
@@ -132,7 +132,7 @@ fn others_that_let_more_pass_are_told() {
     let theirs = |action: &str| {
         let egress = serde_json::json!([{"action": action, "to": [{"networks": ["198.51.100.0/24"]}]}]);
         let spec = serde_json::json!({"tier": "Admin", "priority": 1, "subject": {"namespaces": {}}, "egress": egress});
-        Change::ClusterPolicy(Delta::Applied("theirs".into(), ClusterPolicy { spec, ..ClusterPolicy::default() }))
+        Change::ClusterPolicy(Some(Delta::Applied("theirs".into(), ClusterPolicy { spec, ..ClusterPolicy::default() })))
     };
     world.absorb(theirs("Deny"));
     assert_eq!(tier(&world, "mainland"), NetworkTier::ClusterNetworkPolicy);
@@ -141,7 +141,7 @@ fn others_that_let_more_pass_are_told() {
     assert!(world.take_due().contains(&Work::Namespace("shop".into())), "it is judged again");
     let NetworkTier::NetworkPolicy(Some(because)) = tier(&world, "mainland") else { panic!() };
     assert!(because.contains("theirs") && because.contains("shop"), "{because}");
-    world.absorb(Change::ClusterPolicy(Delta::Gone("theirs".into())));
+    world.absorb(Change::ClusterPolicy(Some(Delta::Gone("theirs".into()))));
     assert_eq!(tier(&world, "mainland"), NetworkTier::ClusterNetworkPolicy);
 }
 
@@ -149,9 +149,9 @@ fn others_that_let_more_pass_are_told() {
 fn others_are_left_alone() {
     let mut world = serving();
     let theirs = |managed| ClusterPolicy { managed, ..ClusterPolicy::default() };
-    world.absorb(Change::ClusterPolicy(Delta::Applied("theirs".into(), theirs(false))));
+    world.absorb(Change::ClusterPolicy(Some(Delta::Applied("theirs".into(), theirs(false)))));
     assert_eq!(next(&world, "theirs"), None);
-    world.absorb(Change::ClusterPolicy(Delta::Applied("domicile-forgotten".into(), theirs(true))));
+    world.absorb(Change::ClusterPolicy(Some(Delta::Applied("domicile-forgotten".into(), theirs(true)))));
     assert_eq!(next(&world, "domicile-forgotten"), Some(Step::Delete));
 }
 
@@ -178,7 +178,7 @@ fn what_is_put_back_is_told_and_what_is_new_is_not() {
     assert_eq!(told(&world), None, "it is new");
     stands(&mut world);
     assert_eq!(told(&world), None, "it stands");
-    world.absorb(Change::ClusterPolicy(Delta::Gone(NAME.into())));
+    world.absorb(Change::ClusterPolicy(Some(Delta::Gone(NAME.into()))));
     let telling = told(&world).unwrap();
     assert_eq!((telling.reason, telling.subject.name.as_str()), ("IsolationRestored", NAME));
     stands(&mut world);

@@ -66,6 +66,7 @@ pub fn scene<T>(world: &World, space: &Namespace, look: impl FnOnce(&Scene<'_>) 
         cluster_policies: snapshot.cluster_policies.iter().flatten().collect(),
         exposed: exposed.map(|((key, kind), exposed)| (key, *kind, exposed)).collect(),
         endpoints: in_namespace(&snapshot.endpoints, &space.name).collect(),
+        devices: in_namespace(&snapshot.devices, &space.name).collect(),
         receivers: snapshot.receivers.iter().map(|((kind, name), one)| (*kind, name, one)).collect(),
         by_hand: &snapshot.endpoints,
         external_names: external_names.map(|((key, _), _)| key).collect(),

@@ -102,7 +102,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
         signal(SignalKind::terminate()).map_err(Error::Signals)?,
         signal(SignalKind::interrupt()).map_err(Error::Signals)?,
     );
-    let changes = watch::start(&client, policies::further_networks(client.clone(), options.namespace.clone()));
+    let changes = watch::start(&client, policies::lists(client.clone(), options.namespace.clone()));
     let seen = surroundings::start(&client, &options.namespace, options.webhook.is_some());
     let operator =
         operator::Operator::new(client.clone(), &options.namespace, Arc::clone(&health), Arc::clone(&metrics));

@@ -16,7 +16,7 @@ use kube::{
 use serde_json::Value;
 
 use crate::{
-    domain::FurtherNetworks,
+    domain::{DeviceDrivers, FurtherNetworks},
     policies::{self, Tokens, manifests, values},
     report::residency::PoliciesSeen,
 };
@@ -103,15 +103,15 @@ pub async fn tokens(client: &Client, own_namespace: &str) -> Result<Tokens, kube
     Ok(values.data.unwrap_or_default())
 }
 
-/// The annotations that the installed policies refuse, since they give a pod a further network. Waits for an API server that
-/// does not answer; where there is no chart, or who asks may not read what it says, those that this version knows.
-pub async fn further_networks(client: Client, own_namespace: String) -> FurtherNetworks {
+/// What the installed policies take for granted: annotations that give a pod a further network, and drivers whose devices are
+/// part of a node. Waits for an API server that does not answer; where there is no chart, or who asks may not read what it
+/// says, what this version knows.
+pub async fn lists(client: Client, own_namespace: String) -> (FurtherNetworks, DeviceDrivers) {
+    let of = |tokens: &Tokens| (values::further_networks(tokens), values::device_drivers(tokens));
     loop {
         match tokens(&client, &own_namespace).await {
-            Ok(tokens) => return values::further_networks(&tokens),
-            Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {
-                return FurtherNetworks::known().clone();
-            }
+            Ok(tokens) => return of(&tokens),
+            Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => return of(&Tokens::new()),
             Err(error) => tracing::warn!(%error, "cannot read the values of the policies, trying again"),
         }
         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -9,7 +9,7 @@ use kube::{Client, Config};
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Error, canary, judge::scene, policies::further_networks, world::World};
+use super::{Error, canary, judge::scene, policies::lists, world::World};
 use crate::{
     audit::inventory::{Entry, inventory},
     domain::{Finding, Mode, keys},
@@ -75,7 +75,7 @@ pub async fn survey(own_namespace: &str) -> Result<Survey, Error> {
 
 /// Takes in every kind once.
 async fn read(client: &Client, own_namespace: &str, world: &mut World) -> Result<(), Error> {
-    let mut changes = watch::start(client, further_networks(client.clone(), own_namespace.to_owned()));
+    let mut changes = watch::start(client, lists(client.clone(), own_namespace.to_owned()));
     let mut read = HashSet::new();
     let end = Instant::now() + PATIENCE;
     while read.len() < KINDS {

@@ -84,7 +84,7 @@ impl World {
             Change::Node(Delta::Applied(name, _)) => snapshot.nodes.contains_key(name),
             Change::Class(Delta::Applied(name, _)) => snapshot.classes.contains_key(name),
             Change::Policy(Delta::Applied(key, _)) => snapshot.policies.contains_key(key),
-            Change::ClusterPolicy(Delta::Applied(name, _)) => {
+            Change::ClusterPolicy(Some(Delta::Applied(name, _))) => {
                 snapshot.cluster_policies.as_ref().is_some_and(|known| known.contains_key(name))
             }
             Change::ClusterPolicy(_) => snapshot.cluster_policies.is_some(),

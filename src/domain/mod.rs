@@ -6,6 +6,7 @@
 pub mod catalogue;
 pub mod cidr;
 pub mod confinement;
+pub mod device_drivers;
 pub mod drivers;
 pub mod finding;
 pub mod further_networks;
@@ -17,6 +18,7 @@ pub mod routes;
 pub use catalogue::{Catalogue, Place};
 pub use cidr::Cidr;
 pub use confinement::{Confinement, Exposure, Ingress, Mode, Mutation, Permitting, TenantPolicies};
+pub use device_drivers::DeviceDrivers;
 pub use finding::{Finding, Leg, Subject, Verdict};
 pub use further_networks::FurtherNetworks;
 pub use jurisdiction::Jurisdiction;

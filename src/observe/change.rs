@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
-    ClusterPolicy, Key, Namespace, Node, Pod, Receivers,
+    ClusterPolicy, Device, Key, Namespace, Node, Pod, Receivers,
     model::{Claim, Class, Drivers, Endpoints, Exposed, Policy, RoleBinding, Volume},
 };
 use crate::api::{DataCenter, DataResidency};
@@ -58,14 +58,14 @@ pub enum Change {
     Drivers(Delta<String, Drivers>),
     /// To the addresses of the API servers.
     ApiServers(Delta<String, Vec<IpAddr>>),
-    /// To ClusterNetworkPolicies, which are served.
-    ClusterPolicy(Delta<String, ClusterPolicy>),
-    /// ClusterNetworkPolicy is served no more, and there are none.
-    ClusterPoliciesUnserved,
+    /// To ClusterNetworkPolicies; `None` where they are not served.
+    ClusterPolicy(Option<Delta<String, ClusterPolicy>>),
+    /// To devices of which nobody knows where they stand, by claim; `None` where claims are not served.
+    Device(Option<Delta<Key, Device>>),
 }
 
 impl Change {
-    /// Whether this brings every object of its kind.
+    /// Whether this brings every object of its kind, or says that there is no such kind.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         match self {
@@ -86,7 +86,8 @@ impl Change {
             Self::ValidatingWebhooks(delta) | Self::MutatingWebhooks(delta) | Self::ApiService(delta) => {
                 matches!(delta, Delta::Replaced(_))
             }
-            Self::ClusterPolicy(_) | Self::ClusterPoliciesUnserved => false, // nothing waits for it
+            Self::ClusterPolicy(delta) => matches!(delta, None | Some(Delta::Replaced(_))),
+            Self::Device(delta) => matches!(delta, None | Some(Delta::Replaced(_))),
         }
     }
 

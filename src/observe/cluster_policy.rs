@@ -1,36 +1,23 @@
 //! ClusterNetworkPolicy (`policy.networking.k8s.io/v1alpha2`, network-policy-api v0.2.0), of which `k8s-openapi` has no
-//! types, and its watch.
-//!
-//! It is a definition that a cluster has or has not, and that comes and goes while the operator runs: so it is watched only
-//! while it is served, and nothing waits for it. Specs of others are kept as they came; a field that is not known here must
-//! not hide a policy.
+//! types, and its watch. Specs of others are kept as they came; a field that is not known here must not hide a policy.
 
-use std::{collections::BTreeMap, pin::pin, time::Duration};
-
-use futures::StreamExt as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{
     Api, Client, ResourceExt as _,
     api::{ApiResource, DynamicObject},
-    runtime::{WatchStreamExt as _, watcher},
 };
 use serde::Serialize;
-use tokio::{
-    sync::mpsc,
-    time::{Instant, interval_at, sleep},
-};
+use tokio::sync::mpsc;
 
 use super::{
     change::Change,
     convert::is_managed,
-    watch::{Patience, delta},
+    served::{self, Served},
 };
 
 /// Group and version.
 const API_VERSION: &str = "policy.networking.k8s.io/v1alpha2";
 const KIND: &str = "ClusterNetworkPolicy";
-/// How often it is looked whether it is served. Nothing but discovery tells.
-const EVERY: Duration = Duration::from_secs(10);
 
 /// A ClusterNetworkPolicy that stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -177,67 +164,10 @@ pub fn resource() -> ApiResource {
     }
 }
 
-/// Watches the kind while it is served, and says when it no longer is. All of them: others' may be asked before Domicile's.
+/// Watches all of them: others' may be asked before Domicile's.
 pub(super) fn follow(client: &Client, sink: &mpsc::Sender<Change>) {
-    let (client, sink) = (client.clone(), sink.clone());
-    tokio::spawn(async move {
-        loop {
-            if is_served(&client).await == Some(true) {
-                tracing::info!("ClusterNetworkPolicy is served");
-                relay(&client, &sink).await;
-                tracing::info!("ClusterNetworkPolicy is served no more");
-                if sink.send(Change::ClusterPoliciesUnserved).await.is_err() {
-                    return;
-                }
-            }
-            tokio::select! {
-                () = sleep(EVERY) => {}
-                () = sink.closed() => return,
-            }
-        }
-    });
-}
-
-/// Passes on what the watch brings until the kind is served no more, or nobody listens.
-async fn relay(client: &Client, sink: &mpsc::Sender<Change>) {
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource());
-    let mut events = pin!(watcher(api, watcher::Config::default()).backoff(Patience::default()));
-    let mut looks = interval_at(Instant::now() + EVERY, EVERY);
-    let mut arriving = BTreeMap::new();
+    let served = Served { api_version: API_VERSION, kind: KIND };
     let project = |policy: DynamicObject| (policy.name_any(), Some(ClusterPolicy::from(policy)));
-    loop {
-        let event = tokio::select! {
-            event = events.next() => event,
-            _ = looks.tick() => {
-                if is_served(client).await == Some(false) {
-                    return;
-                }
-                continue;
-            }
-        };
-        match event {
-            None => return,
-            Some(Ok(event)) => {
-                let Some(delta) = delta(event, &mut arriving, &project) else { continue };
-                if sink.send(Change::ClusterPolicy(delta)).await.is_err() {
-                    return;
-                }
-            }
-            Some(Err(error)) => {
-                if is_served(client).await == Some(false) {
-                    return;
-                }
-                tracing::warn!(kind = KIND, %error, "cannot watch; what was read stands, trying again");
-            }
-        }
-    }
-}
-
-/// Whether the API server says that it serves the kind; `None` where it says nothing.
-async fn is_served(client: &Client) -> Option<bool> {
-    match client.list_api_group_resources(API_VERSION).await {
-        Ok(list) => Some(list.resources.iter().any(|resource| resource.kind == KIND)),
-        Err(kube::Error::Api(status)) if status.code == 404 => Some(false),
-        Err(_) => None,
-    }
+    served::follow(client, served, api, sink, project, Change::ClusterPolicy);
 }

@@ -7,13 +7,16 @@
 pub mod change;
 pub mod cluster_policy;
 pub mod convert;
+pub mod devices;
 pub mod model;
 pub mod receivers;
 mod resources;
+mod served;
 pub mod watch;
 
 pub use change::{Change, Delta};
 pub use cluster_policy::ClusterPolicy;
+pub use devices::Device;
 pub use model::{
     Claim, Class, Drivers, Endpoints, Exposed, Key, Namespace, Node, Owner, Phase, Pod, Policy, Reach, RoleBinding,
     Snapshot, Volume, in_namespace,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, net::IpAddr};
 use k8s_openapi::api::{core::v1::Taint, networking::v1::NetworkPolicySpec};
 use serde::Serialize;
 
-use super::{ClusterPolicy, Receivers, Resources};
+use super::{ClusterPolicy, Device, Receivers, Resources};
 use crate::{
     api::{DataCenter, DataResidency},
     domain::{Cidr, Named, Subject, keys},
@@ -76,6 +76,9 @@ pub struct Snapshot {
     /// What has the API server send whole objects to somebody, by kind and name.
     #[serde(skip)]
     pub receivers: BTreeMap<(&'static str, String), Receivers>,
+    /// Devices of which nobody knows where they stand, by the ResourceClaim that was given them.
+    #[serde(skip)]
+    pub devices: BTreeMap<Key, Device>,
     /// Addresses of the API servers, as their endpoints tell them.
     pub api_servers: BTreeMap<String, Vec<IpAddr>>,
     /// ClusterNetworkPolicies, others' among them; `None` where the kind is not served, or was not read yet.
@@ -99,6 +102,7 @@ impl Snapshot {
             "ClusterNetworkPolicy" => self.cluster_policies.as_ref().is_some_and(|all| all.contains_key(&subject.name)),
             "NetworkPolicy" => self.policies.get(&key).is_some_and(|policy| policy.uid == subject.uid),
             "EndpointSlice" => self.endpoints.get(&key).is_some_and(|slice| slice.uid == subject.uid),
+            "ResourceClaim" => self.devices.get(&key).is_some_and(|device| device.claim_uid == subject.uid),
             "RoleBinding" => self.role_bindings.get(&key).is_some_and(|binding| binding.uid == subject.uid),
             _ => true,
         }

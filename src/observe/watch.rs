@@ -23,16 +23,16 @@ use tokio::sync::mpsc;
 use super::{
     Receivers,
     change::{Change, Delta},
-    cluster_policy, convert,
+    cluster_policy, convert, devices,
     model::{Claim, Class, Endpoints, Key, Namespace, Node, Pod, Policy, RoleBinding, Volume},
 };
 use crate::{
     api::{DataCenter, DataResidency},
-    domain::FurtherNetworks,
+    domain::{DeviceDrivers, FurtherNetworks},
 };
 
-/// How many kinds are always watched, so that nothing is decided before each was read.
-pub const KINDS: usize = 18;
+/// How many kinds are watched. Nothing is decided before each was read, or is known not to be served.
+pub const KINDS: usize = 20;
 
 /// EndpointSlices but those that follow the pods of a Service, of which a large cluster has many and which change with every
 /// pod. In a governed namespace nobody but their controller may give a slice this label, so none hides behind it.
@@ -41,19 +41,20 @@ const WRITTEN_BY_HAND: &str = "endpointslice.kubernetes.io/managed-by!=endpoints
 /// Of kinds of which tenants make single objects as large as the API takes, and of which little is kept, so many are read at a time.
 const PAGE: u32 = 50;
 
-/// Starts every watch; each ends when the receiver is dropped. Pods are read when it is known which annotations give one a
-/// further network.
+/// Starts every watch; each ends when the receiver is dropped. Pods and devices are read when it is known which annotations
+/// give a pod a further network, and which drivers give parts of a node.
 #[must_use]
 pub fn start(
     client: &Client,
-    further_networks: impl Future<Output = FurtherNetworks> + Send + 'static,
+    lists: impl Future<Output = (FurtherNetworks, DeviceDrivers)> + Send + 'static,
 ) -> mpsc::Receiver<Change> {
     let (sink, changes) = mpsc::channel(4096);
-    let (client_of_pods, sink_of_pods) = (client.clone(), sink.clone());
+    let (later_client, later_sink) = (client.clone(), sink.clone());
     tokio::spawn(async move {
-        let further = further_networks.await;
+        let (further, drivers) = lists.await;
         let project = move |pod: core::Pod| (key(&pod), Some(Pod::read(pod, &further)));
-        follow(&client_of_pods, &sink_of_pods, project, Change::Pod);
+        follow(&later_client, &later_sink, project, Change::Pod);
+        devices::follow(&later_client, &later_sink, drivers);
     });
     follow(client, &sink, |node: core::Node| (node.name_any(), Some(Node::from(node))), Change::Node);
     follow(client, &sink, |space: core::Namespace| (space.name_any(), Some(Namespace::from(space))), Change::Namespace);
@@ -119,7 +120,7 @@ where
     (name, (!named.receivers.is_empty()).then_some(named))
 }
 
-fn key<K: Resource>(object: &K) -> Key {
+pub(super) fn key<K: Resource>(object: &K) -> Key {
     Key::new(object.meta().namespace.as_deref().unwrap_or_default(), object.meta().name.as_deref().unwrap_or_default())
 }
 

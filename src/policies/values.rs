@@ -12,7 +12,7 @@ use serde::{
 use serde_json::Value;
 
 use super::Tokens;
-use crate::domain::{FurtherNetworks, keys::SYSTEM_NAMESPACES};
+use crate::domain::{DeviceDrivers, FurtherNetworks, keys::SYSTEM_NAMESPACES};
 
 /// The chart's own values, with every default.
 const DEFAULTS: &str = include_str!("../../charts/domicile/values.yaml");
@@ -22,6 +22,8 @@ pub(super) const UNCLASSIFIED: &str = "unclassifiedNamespaces";
 pub(super) const REFUSE: &str = "Refuse";
 /// The token that says which annotations give a pod a further network.
 const FURTHER_NETWORKS: &str = "furtherNetworks";
+/// The token that says which drivers give devices that are part of a node.
+const DEVICE_DRIVERS: &str = "deviceDrivers";
 /// The token that says where the policies come from.
 pub const SOURCE: &str = "policies";
 
@@ -243,7 +245,7 @@ impl Values {
             ("namespaceFinishers", users(&self.namespace_finishers.0)),
             ("nodeProvisioners", users(&self.node_provisioners.0)),
             (FURTHER_NETWORKS, cel_list(further.iter())),
-            ("deviceDrivers", cel_list(self.device_drivers.0.iter().map(|DriverName(name)| name.as_str()))),
+            (DEVICE_DRIVERS, cel_list(self.device_drivers.0.iter().map(|DriverName(name)| name.as_str()))),
             (UNCLASSIFIED, self.unclassified_namespaces.to_string()),
             (SOURCE, self.policies.to_string()),
         ];
@@ -277,9 +279,18 @@ fn cel_list<'a>(items: impl Iterator<Item = &'a str>) -> String {
 /// The annotations of which these tokens say that they give a pod a further network.
 #[must_use]
 pub fn further_networks(tokens: &Tokens) -> FurtherNetworks {
-    // A CEL list of texts, none of which holds a quote.
-    let keys = |list: &String| list.split('\'').skip(1).step_by(2).map(str::to_owned).collect();
-    tokens.get(FURTHER_NETWORKS).map_or_else(|| FurtherNetworks::known().clone(), keys)
+    tokens.get(FURTHER_NETWORKS).map_or_else(|| FurtherNetworks::known().clone(), |list| read(list))
+}
+
+/// The drivers of which these tokens say that their devices are part of a node.
+#[must_use]
+pub fn device_drivers(tokens: &Tokens) -> DeviceDrivers {
+    tokens.get(DEVICE_DRIVERS).map_or_else(DeviceDrivers::known, |list| read(list))
+}
+
+/// Reads a CEL list of texts, none of which holds a quote.
+fn read<T: FromIterator<String>>(list: &str) -> T {
+    list.split('\'').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 /// About an RFC 1123 subdomain. It holds nothing that ends a CEL string.
@@ -311,7 +322,10 @@ mod tests {
         assert_eq!(defaults["operatorUser"], "system:serviceaccount:domicile-system:domicile");
         assert_eq!(defaults["schedulerUsers"], "['system:kube-scheduler']");
         assert_eq!(defaults["nodeProvisioners"], "[]");
-        assert_eq!(defaults["deviceDrivers"], "['gpu.amd.com', 'gpu.intel.com', 'gpu.nvidia.com']");
+        assert_eq!(device_drivers(&defaults), DeviceDrivers::known());
+        assert_eq!(device_drivers(&Tokens::new()), DeviceDrivers::known(), "of a chart before this version");
+        let none = Values::read(&["deviceDrivers: []".to_owned()]).unwrap().tokens("domicile-system").unwrap();
+        assert!(!device_drivers(&none).contain("gpu.nvidia.com"));
         assert_eq!(defaults["ungovernedNamespaces"], "[kube-system, kube-public, kube-node-lease, domicile-system]");
         let files = [
             "nodeProvisioners: [a]\ntrustedSchedulers: {names: [default-scheduler, volcano]}",

@@ -343,16 +343,22 @@ fn p15_a_device_that_is_no_part_of_the_node_is_given_to_nobody() {
 #[test]
 fn p15_a_device_from_before_gets_no_further_pod() {
     let stage = shared();
+    let _residency = stage.makes_residency("devices", "{jurisdictions: [CN]}");
     let mut space = stage.ungoverned();
     let (far, _far) = devices(&stage, "fabric.example.com", "allNodes: true");
     claims(&stage, &space, "first", &far);
     space.runs("first");
-    space.joins("mainland");
+    space.joins("devices");
+    let found = || stage.finding("devices", "domicile/device", &format!("ResourceClaim {}/first", space.name));
+    eventually("it is told", SOON, || when(found().is_some(), || "not yet".into()));
     space.accepts(holds(&space, "second", "first"));
-    space.tells(&["FailedScheduling Pod second", "[domicile/device] DataResidency mainland"]);
+    space.tells(&["FailedScheduling Pod second", "[domicile/device] DataResidency devices"]);
     assert!(space.get(&POD, "second")["spec"].get("nodeName").is_none());
-    space.delete(&POD, "first").expected();
-    space.loses(&POD, "first");
+    for pod in ["first", "second"] {
+        space.delete(&POD, pod).expected();
+        space.loses(&POD, pod);
+    }
+    eventually("it is told no more", SOON, || when(found().is_none(), || format!("{:?}", found())));
 }
 
 /// P18: what is changed in a pod that runs stays where it runs, and gets no privilege.

@@ -80,8 +80,13 @@ impl World {
                 let governed = self.governed();
                 self.mark_governed(governed);
             }
-            Change::ClusterPolicy(delta) => self.absorb_cluster_policies(Some(delta)),
-            Change::ClusterPoliciesUnserved => self.absorb_cluster_policies(None),
+            Change::ClusterPolicy(delta) => self.absorb_cluster_policies(delta),
+            Change::Device(delta) => {
+                let delta = delta.unwrap_or_else(|| Delta::Replaced(BTreeMap::new()));
+                let spaces = namespaces_of(&delta, &self.snapshot.devices);
+                put(&mut self.snapshot.devices, delta);
+                self.mark_governed(spaces);
+            }
         }
     }
 

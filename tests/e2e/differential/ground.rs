@@ -123,6 +123,7 @@ impl Ground {
             cluster_policies: vec![],
             exposed: vec![],
             endpoints: vec![],
+            devices: vec![],
             receivers: vec![],
             by_hand: &by_hand,
             external_names: vec![],
