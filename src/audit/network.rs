@@ -12,7 +12,7 @@ use k8s_openapi::{
 };
 
 use crate::{
-    domain::{Cidr, Confinement, Finding, Ingress, Leg, Subject, Verdict, keys},
+    domain::{Cidr, Confinement, Finding, Ingress, Leg, Mode, Subject, TenantPolicies, Verdict, keys},
     observe::{Key, Policy},
 };
 
@@ -68,7 +68,13 @@ pub(super) fn audit(scene: &Scene<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (key, policy) in scene.policies.iter().filter(|(key, policy)| !is_own(key, policy)) {
         let found = opened(&rules(&policy.spec, confinement), confinement);
-        findings.extend(found.into_iter().map(|violation| finding(key, policy, violation)));
+        let narrows = confinement.mode != Mode::Enforce && confinement.tenant_policies == TenantPolicies::Narrow;
+        for mut violation in found {
+            if narrows && [ANY, NAMESPACE].contains(&violation.rule) {
+                violation.remedy.push_str("; or leave it: when the mode is Enforce it is narrowed to that");
+            }
+            findings.push(finding(key, policy, violation));
+        }
     }
     findings
 }

@@ -67,7 +67,10 @@ fn host_network(_: &Scene<'_>, key: &Key, pod: &Pod) -> Option<Finding> {
     }
     let message = "it shares the network of its node, which network policies do not reach".to_owned();
     let remedy = match &pod.owner {
-        Some(owner) => format!("take hostNetwork out of the template of {} {}", owner.kind, owner.name),
+        Some(owner) => format!(
+            "take hostNetwork out of the template of {} {}, or run it in a namespace that is not governed",
+            owner.kind, owner.name
+        ),
         None => "delete it and create it again without hostNetwork".to_owned(),
     };
     Some(finding(key, pod, Verdict::NonCompliant, "domicile/host-network", message, remedy))
@@ -114,13 +117,23 @@ fn replace(scene: &Scene<'_>, pod: &Pod) -> String {
         Some(owner) if owner.kind == "Node" => {
             "it is a static pod; take its manifest from the node, static pods run in ungoverned namespaces".to_owned()
         }
+        Some(owner) if pod.host_network || !pod.inline_volumes.is_empty() => format!(
+            "run {} {} in a namespace that is not governed, or see the other findings of this pod: what it makes here is refused",
+            owner.kind, owner.name
+        ),
         Some(owner) if is_pinned_at_creation => {
             format!("delete it; what {} {} makes in its place is pinned", owner.kind, owner.name)
         }
         Some(owner) => {
             let pins = pins(scene);
+            let by_itself = match confinement.mode {
+                Mode::Enforce => "",
+                Mode::Warn | Mode::Audit => {
+                    ", or delete the pod when the mode is Enforce, which pins what comes after it"
+                }
+            };
             format!(
-                "add {pins} to the nodeSelector in the template that {} {} comes from, then delete the pod",
+                "add {pins} to the nodeSelector in the template that {} {} comes from, then delete the pod{by_itself}",
                 owner.kind, owner.name
             )
         }

@@ -76,7 +76,8 @@ pub fn release(namespace: &Namespace) -> NamespacePatch {
 }
 
 /// Pod Security Admission in the mode's own way: enforced, warned of, or audited, at least `baseline`. Labels of the
-/// other ways go where Domicile set them.
+/// other ways go where Domicile set them. Whoever has asked not to be warned is not: his label stays, and so do his
+/// manifests as he wrote them.
 fn pod_security(namespace: &Namespace, mode: Option<Mode>) -> Changes {
     let ways = [
         (Mode::Enforce, keys::POD_SECURITY_ENFORCE),
@@ -86,6 +87,10 @@ fn pod_security(namespace: &Namespace, mode: Option<Mode>) -> Changes {
     let mut wanted = Changes::new();
     for (way, key) in ways {
         let version = format!("{key}-version");
+        let is_own = |label: &str| namespace.own_pod_security.iter().any(|own| own == label);
+        if mode == Some(way) && way != Mode::Enforce && namespace.labels.contains_key(key) && !is_own(key) {
+            continue;
+        }
         if mode == Some(way) {
             let level = match namespace.labels.get(key).map(String::as_str) {
                 Some("restricted") => "restricted",
@@ -94,7 +99,7 @@ fn pod_security(namespace: &Namespace, mode: Option<Mode>) -> Changes {
             wanted.insert(key.to_owned(), Some(level.to_owned()));
             wanted.insert(version, Some("latest".to_owned()));
         } else {
-            for own in [key.to_owned(), version].into_iter().filter(|own| namespace.own_pod_security.contains(own)) {
+            for own in [key.to_owned(), version].into_iter().filter(|own| is_own(own)) {
                 wanted.insert(own, None);
             }
         }

@@ -106,3 +106,21 @@ fn a_warning_says_what_a_refusal_says() {
         said.errors
     );
 }
+
+/// Its manifests can be applied again as they are: whoever asked not to be warned by Pod Security is not.
+#[test]
+fn pod_security_labels_are_the_tenants_where_nothing_is_refused() {
+    let stage = shared();
+    for (name, mode, way) in [("lenient-security", "Warn", "warn"), ("silent-security", "Audit", "audit")] {
+        let (residency, namespace) = in_mode(&stage, name, mode);
+        let key = format!("pod-security.kubernetes.io/{way}");
+        assert_eq!(namespace.labels().get(&key).map(String::as_str), Some("baseline"), "{:?}", namespace.labels());
+        namespace.label(&key, "privileged");
+        residency.becomes("spec: {network: {exposure: Allow}}");
+        eventually("the confinement is written again", SOON, || {
+            let exposure = namespace.annotation("domicile.dev/exposure");
+            when(exposure == "Allow", || exposure)
+        });
+        assert_eq!(namespace.labels().get(&key).map(String::as_str), Some("privileged"), "{mode} leaves it");
+    }
+}

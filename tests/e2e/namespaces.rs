@@ -129,7 +129,9 @@ fn leaving_needs_the_verb_release() {
     shop.label("domicile.dev/residency", "mainland_battery-that-nobody-made");
     shop.label("domicile.dev/residency", "mainland");
     let leave = json!({"metadata": {"labels": {"domicile.dev/residency": "none"}}});
-    stage.platform_team().patch(&NAMESPACE, "", &shop.name, &leave).expected();
+    let left = stage.platform_team().patch(&NAMESPACE, "", &shop.name, &leave);
+    assert!(left.warnings.iter().any(|text| text.contains("[domicile/leaving] DataResidency mainland")), "{left:?}");
+    left.expected();
     eventually("nothing of the confinement is left", SOON, || {
         let metadata = shop.object()["metadata"].clone();
         let left = LABELS.iter().any(|key| !metadata["labels"][key].is_null())

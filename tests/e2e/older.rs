@@ -1,6 +1,10 @@
 //! What is older than the confinement: pods that wait, wide policies, services; and the same when a mode becomes stricter.
 
-use crate::{placement::on_the_mainland, support::prelude::*};
+use crate::{
+    network::{INTERNET, is_stopped, passes, policy},
+    placement::on_the_mainland,
+    support::prelude::*,
+};
 
 const WIDE: &str = "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: wide}, spec: {podSelector: {}, policyTypes: [Egress], egress: [{}]}}";
 
@@ -188,4 +192,33 @@ fn pods_that_run_abroad_are_told_and_the_namespace_is_no_peer() {
     eventually("the namespace is a peer", SOON, || {
         when(shop.labels().contains_key("domicile.dev/peer"), || format!("{:?}", shop.labels()))
     });
+}
+
+/// It is no peer of others then, and what its own policies open to any address or namespace they open to its own pods still.
+#[test]
+fn a_namespace_with_a_pod_abroad_is_not_cut_off_from_itself() {
+    let stage = shared();
+    let _residency = stage.makes_residency("with-a-straggler", "{jurisdictions: [CN]}");
+    let mut shop = stage.ungoverned();
+    shop.accepts(bare_pod("away").with("spec: {nodeName: frankfurt-a}"));
+    for pod in ["web", "db"] {
+        shop.accepts(
+            bare_pod(pod).with(&format!("{{metadata: {{labels: {{app: {pod}}}}}, spec: {{nodeName: shanghai-a}}}}")),
+        );
+        shop.runs(pod);
+    }
+    shop.runs("away");
+    let both = "podSelector: {}, policyTypes: [Ingress, Egress]";
+    shop.accepts(policy(
+        "any",
+        &format!("{{{both}, egress: [{{}}], ingress: [{{from: [{{namespaceSelector: {{}}}}]}}]}}"),
+    ));
+    shop.joins("with-a-straggler");
+    assert!(!shop.labels().contains_key("domicile.dev/peer"));
+    assert!(shop.find(&NETWORK_POLICY, "domicile-permit").is_none(), "its own policies are all that opens anything");
+    let pod = |name: &str| format!("{}/{name}", shop.name);
+    if stage.mutates() {
+        passes(&stage, &pod("web"), &pod("db"), 5432);
+    }
+    is_stopped(&stage, &pod("web"), INTERNET, 443);
 }

@@ -116,7 +116,7 @@ fn is_narrowable(rules: &[Rule<'_>], permitted: &Permitted) -> bool {
     let wide = rules.iter().filter(|rule| rule.peers.is_empty()).count()
         + peers.iter().filter(|peer| peer.is_any_address(permitted)).count()
         + selectors().filter(|peer| peer.is_any_namespace()).count();
-    let after = peers.len() + wide * (networks + 3);
+    let after = peers.len() + wide * (networks + 4);
     fits(after) && selectors().count() + 3 * wide <= 100 && compared <= 5000 && selectors().all(Peer::is_short)
 }
 
@@ -124,11 +124,12 @@ fn is_narrowable(rules: &[Rule<'_>], permitted: &Permitted) -> bool {
 fn peers(rule: &Rule<'_>, permitted: &Permitted) -> Vec<Value> {
     if rule.peers.is_empty() {
         let mut all: Vec<Value> = permitted.networks.iter().map(|network| block(network)).collect();
+        all.push(json!({"podSelector": {}}));
         all.push(json!({"namespaceSelector": {"matchExpressions": peer::demands(&permitted.peers)}}));
         all.extend(rule.outwards.then(peer::dns));
         return all;
     }
-    let (mut narrowed, mut further, mut dns) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut narrowed, mut further, mut own, mut dns) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for written in rule.peers {
         let read = Peer::read(written, rule.outwards);
         match read.block.filter(|_| read.is_any_address(permitted)) {
@@ -139,9 +140,10 @@ fn peers(rule: &Rule<'_>, permitted: &Permitted) -> Vec<Value> {
             }
             None => narrowed.push(read.narrowed(permitted)),
         }
+        own.extend(read.lacks_own().then(|| json!({"podSelector": {}})));
         dns.extend(read.lacks_dns().then(peer::dns));
     }
-    narrowed.into_iter().chain(further).chain(dns).collect()
+    narrowed.into_iter().chain(further).chain(own).chain(dns).collect()
 }
 
 fn block(network: &str) -> Value {
@@ -195,6 +197,7 @@ mod tests {
         let both = with_spec(json!({"egress": [{"ports": [{"port": 443}]}], "ingress": [{}]}));
         let spec = mended(POLICIES, both, Some(&here))["spec"].clone();
         let mut permitted = vec![block("10.20.0.0/16"), block("10.21.0.0/16"), block("fd00:20::/32")];
+        permitted.push(json!({"podSelector": {}}));
         permitted.push(json!({"namespaceSelector": {"matchExpressions": demanding()}}));
         assert_eq!(spec["ingress"], json!([{"from": permitted}]));
         permitted.push(peer::dns());
@@ -220,7 +223,8 @@ mod tests {
         assert_eq!(peers[0]["namespaceSelector"]["matchExpressions"], demanding());
         assert_eq!(peers.as_array().unwrap().len(), 1);
         let every = narrowed(json!([{"namespaceSelector": {}}]));
-        assert_eq!(every, json!([{"namespaceSelector": {"matchExpressions": demanding()}}, peer::dns()]));
+        let own = json!({"podSelector": {}});
+        assert_eq!(every, json!([{"namespaceSelector": {"matchExpressions": demanding()}}, own, peer::dns()]));
     }
 
     #[test]

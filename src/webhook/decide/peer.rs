@@ -163,9 +163,14 @@ impl<'a> Peer<'a> {
         peer
     }
 
+    /// Whether it stood for every pod of any namespace, and so for those of the own one, which may be no peer now.
+    pub fn lacks_own(&self) -> bool {
+        self.is_any_namespace() && self.pods.is_empty()
+    }
+
     /// Whether it stood for every pod of any namespace, outwards, and so for the cluster's DNS as well.
     pub fn lacks_dns(&self) -> bool {
-        self.outwards && self.is_any_namespace() && self.pods.is_empty()
+        self.outwards && self.lacks_own()
     }
 
     /// Whether it ends with the demand, in the order in which only narrowing writes it.
