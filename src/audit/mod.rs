@@ -123,7 +123,7 @@ mod tests {
         include_str!("../../charts/domicile/policies/storage.yaml"),
     ];
     /// What no admission policy can see.
-    const OF_THE_AUDIT_ALONE: [&str; 2] = ["domicile/volume-location", "domicile/webhook"];
+    const OF_THE_AUDIT_ALONE: [&str; 3] = ["domicile/privilege", "domicile/volume-location", "domicile/webhook"];
 
     /// One of everything that is found.
     fn broken() -> Stage {
@@ -132,6 +132,7 @@ mod tests {
         stage.pod("waits", |pod| pod.pins.clear());
         stage.pod("host", |pod| {
             pod.host_network = true;
+            pod.privilege = Some("container main is privileged".into());
             pod.inline_volumes = vec!["logs".into()];
             pod.further_network = Some("k8s.v1.cni.cncf.io/networks".into());
         });
@@ -157,7 +158,7 @@ mod tests {
         let stage = broken();
         let rules: std::collections::BTreeSet<&str> =
             audit(&stage.scene()).iter().map(|finding| finding.rule).collect();
-        assert_eq!(rules.len(), 20, "{rules:?}");
+        assert_eq!(rules.len(), 21, "{rules:?}");
         for rule in rules
             .into_iter()
             .chain([network::SIZE, "domicile/hidden-source"])

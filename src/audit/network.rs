@@ -233,7 +233,7 @@ fn listed<T: ToString>(items: &[T]) -> String {
 
 pub(super) fn networks_in_words(confinement: &Confinement) -> String {
     match confinement.networks.len().saturating_sub(IN_WORDS) {
-        _ if confinement.networks.is_empty() => "no network".to_owned(),
+        _ if confinement.networks.is_empty() => "any permitted network, of which there is none".to_owned(),
         0 => listed(&confinement.networks),
         more => format!(
             "{} and {more} more in annotation {} of the namespace",

@@ -13,7 +13,7 @@ use super::Scene;
 
 type Rule = fn(&Scene<'_>, &Key, &Pod) -> Option<Finding>;
 
-const RULES: [Rule; 5] = [outside, held, status, host_network, further_network];
+const RULES: [Rule; 6] = [outside, held, status, host_network, privilege, further_network];
 
 /// Judges every pod that runs or may yet run. One that is being deleted runs until it is gone.
 pub(super) fn audit(scene: &Scene<'_>) -> Vec<Finding> {
@@ -76,6 +76,20 @@ fn host_network(_: &Scene<'_>, key: &Key, pod: &Pod) -> Option<Finding> {
     Some(finding(key, pod, Verdict::NonCompliant, "domicile/host-network", message, remedy))
 }
 
+/// It has its node, and so a way past every rule.
+fn privilege(_: &Scene<'_>, key: &Key, pod: &Pod) -> Option<Finding> {
+    let what = pod.privilege.as_deref()?;
+    let message = format!("{what}, which Pod Security baseline forbids, since it leads past every other rule");
+    let remedy = match &pod.owner {
+        Some(owner) => format!(
+            "take that out of the template of {} {}, or run it in a namespace that is not governed",
+            owner.kind, owner.name
+        ),
+        None => "delete it and create it again without that, or in a namespace that is not governed".to_owned(),
+    };
+    Some(finding(key, pod, Verdict::NonCompliant, "domicile/privilege", message, remedy))
+}
+
 /// It has a network beside the cluster's.
 fn further_network(_: &Scene<'_>, key: &Key, pod: &Pod) -> Option<Finding> {
     let annotation = pod.further_network.as_deref()?;
@@ -117,7 +131,7 @@ fn replace(scene: &Scene<'_>, pod: &Pod) -> String {
         Some(owner) if owner.kind == "Node" => {
             "it is a static pod; take its manifest from the node, static pods run in ungoverned namespaces".to_owned()
         }
-        Some(owner) if pod.host_network || !pod.inline_volumes.is_empty() => format!(
+        Some(owner) if pod.host_network || pod.privilege.is_some() || !pod.inline_volumes.is_empty() => format!(
             "run {} {} in a namespace that is not governed, or see the other findings of this pod: what it makes here is refused",
             owner.kind, owner.name
         ),

@@ -388,7 +388,8 @@ fn tellings(world: &World, work: &Work, written: &Written) -> Vec<Telling> {
     let named = match world.named(space) {
         Named::Residencies(named) if named.contain(keys::CANARY_RESIDENCY) => return Vec::new(), // nobody's namespace
         Named::Residencies(named) => named.to_string(),
-        Named::Nothing | Named::Unreadable(_) => String::new(),
+        Named::Unreadable(value) => value,
+        Named::Nothing => String::new(),
     };
     let mut tellings = Vec::new();
     match written.meaning {
@@ -400,7 +401,8 @@ fn tellings(world: &World, work: &Work, written: &Written) -> Vec<Telling> {
             tellings.push(Telling::normal(subject, "Released", "Release", "no DataResidency holds here any more"));
         }
         Some(Meaning::Unresolved) => {
-            let note = "the label domicile.dev/residency names what does not exist; nothing may start here".to_owned();
+            let note =
+                format!("the label domicile.dev/residency names what does not exist: {named}; nothing may start here");
             tellings.push(Telling::warning(subject, "Unresolved", "Confine", note));
         }
         Some(Meaning::Closed | Meaning::Updated) | None => {}

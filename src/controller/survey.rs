@@ -12,8 +12,11 @@ use tokio::time::{Instant, timeout_at};
 use super::{Error, canary, judge::scene, policies::lists, world::World};
 use crate::{
     audit::inventory::{Entry, inventory},
-    domain::{Finding, Mode, keys},
-    observe::watch::{self, KINDS},
+    domain::{Finding, Leg, Mode, Named, Subject, Verdict, keys},
+    observe::{
+        Namespace,
+        watch::{self, KINDS},
+    },
 };
 
 /// So long the first answers of all watches may take.
@@ -70,7 +73,29 @@ pub async fn survey(own_namespace: &str) -> Result<Survey, Error> {
         })
     });
     let findings = world.residencies.values().flat_map(|residency| residency.findings.iter().cloned());
-    Ok(Survey { namespaces: governed.collect(), findings: findings.collect() })
+    let unresolved = world.snapshot.namespaces.values().filter_map(|space| unresolved(&world, space));
+    let findings = findings.chain(unresolved).collect();
+    Ok(Survey { namespaces: governed.collect(), findings })
+}
+
+/// Of a namespace whose label names what does not exist, nothing is proven: it may be older than its label.
+fn unresolved(world: &World, space: &Namespace) -> Option<Finding> {
+    let what = match world.named(space) {
+        Named::Nothing => return None,
+        Named::Residencies(named) => {
+            let absent: Vec<&str> = named.names().filter(|name| !world.residencies.contains_key(*name)).collect();
+            (!absent.is_empty()).then(|| format!("there is no DataResidency {}", absent.join(", ")))?
+        }
+        Named::Unreadable(value) => format!("{value:?} names nothing that could exist"),
+    };
+    Some(Finding {
+        verdict: Verdict::Unknown,
+        leg: Leg::Residency,
+        rule: "domicile/refused",
+        subject: Subject { uid: space.uid.clone(), ..Subject::cluster("Namespace", &space.name) },
+        message: format!("{what}, so nothing may start here, and what runs already is not judged"),
+        remedy: "create it, or correct the label domicile.dev/residency".to_owned(),
+    })
 }
 
 /// Takes in every kind once.

@@ -18,6 +18,7 @@ use super::{
         Claim, Class, Drivers, Endpoints, Exposed, Map, Namespace, Node, Owner, Phase, Pod, Policy, Reach, RoleBinding,
         Volume,
     },
+    privilege,
 };
 use crate::domain::{Cidr, FurtherNetworks, keys};
 
@@ -111,6 +112,7 @@ impl Pod {
     pub(super) fn read(pod: core::Pod, further_networks: &FurtherNetworks) -> Self {
         let spec = pod.spec.unwrap_or_default();
         let asked = Resources::asked(&spec);
+        let privilege = privilege::of(&spec);
         let status = pod.status.unwrap_or_default();
         let host_network = spec.host_network.unwrap_or_default();
         let ips = status.pod_ips.unwrap_or_default();
@@ -131,6 +133,7 @@ impl Pod {
             asked,
             terminating: pod.metadata.deletion_timestamp.is_some(),
             host_network,
+            privilege,
             further_network: further_networks.find(&pod.metadata.annotations.unwrap_or_default()).map(str::to_owned),
             inline_volumes: spec.volumes.unwrap_or_default().iter().filter_map(inline).collect(),
             addresses: if host_network { Vec::new() } else { ips.iter().filter_map(|ip| ip.ip.parse().ok()).collect() },

@@ -9,6 +9,7 @@ pub mod cluster_policy;
 pub mod convert;
 pub mod devices;
 pub mod model;
+mod privilege;
 pub mod receivers;
 mod resources;
 mod served;

@@ -217,6 +217,8 @@ pub struct Pod {
     pub terminating: bool,
     /// Whether it shares its node's network, which network policies do not reach.
     pub host_network: bool,
+    /// What gives it its node, in words.
+    pub privilege: Option<String>,
     /// The annotation by which it has a network beside the cluster's, which network policies do not reach either.
     pub further_network: Option<String>,
     /// Volumes that reach the network or the host past any claim, as `name (kind)`.

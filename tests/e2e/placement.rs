@@ -189,6 +189,43 @@ fn privilege_is_refused() {
     }
 }
 
+/// One that ran before the label, or where nothing was enforced, is told; what else Pod Security forbids leads nowhere.
+#[test]
+fn privilege_from_before_is_told() {
+    let stage = shared();
+    let _residency = stage.makes_residency("privileged", "{jurisdictions: [CN]}");
+    let mut space = stage.ungoverned();
+    let container = "name: main, image: i";
+    for (name, spec) in [
+        ("free", "{hostPID: true}".to_owned()),
+        ("bold", format!("{{containers: [{{{container}, securityContext: {{privileged: true}}}}]}}")),
+        ("open", format!("{{containers: [{{{container}, ports: [{{containerPort: 80, hostPort: 80}}]}}]}}")),
+        (
+            "loud",
+            format!(
+                "{{containers: [{{{container}, livenessProbe: {{tcpSocket: {{host: 198.51.100.7, port: 80}}}}}}]}}"
+            ),
+        ),
+        (
+            "fine",
+            format!("{{containers: [{{{container}, securityContext: {{seccompProfile: {{type: Unconfined}}}}}}]}}"),
+        ),
+    ] {
+        space.accepts(bare_pod(name).with(&format!("spec: {spec}")).with("spec: {nodeName: shanghai-a}"));
+        space.runs(name);
+    }
+    space.joins("privileged");
+    let found = |name: &str| stage.finding("privileged", "domicile/privilege", &format!("Pod {}/{name}", space.name));
+    for (name, words) in [("free", "hostPID"), ("bold", "privileged"), ("open", "hostPort"), ("loud", "198.51.100.7")] {
+        eventually(&format!("{name} is told"), SOON, || {
+            let told = found(name).map(|finding| finding["message"].to_string()).unwrap_or_default();
+            when(told.contains(words), || told.clone())
+        });
+    }
+    assert!(found("fine").is_none());
+    stage.becomes("privileged", "Compliant", "False");
+}
+
 #[test]
 fn a_gated_pod_stays_pinned() {
     let shop = shared().governed("mainland");

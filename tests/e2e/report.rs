@@ -54,6 +54,29 @@ fn every_governed_object_is_reported_with_its_place() {
     assert!(!section.contains("Pod web"), "what keeps to its residencies is left out: {section}");
 }
 
+/// Nothing of it is judged, so it is not silently left out of what is shown to others.
+#[test]
+fn a_namespace_that_names_what_does_not_exist_is_reported() {
+    let stage = shared();
+    let space = stage.ungoverned();
+    space.accepts(bare_pod("older").with("spec: {nodeName: frankfurt-a}"));
+    space.label("domicile.dev/residency", "nobody-made-this-one");
+    let json = report(&stage, &["--output", "json", "--check"]);
+    assert!(!json.status.success(), "not everything is proven");
+    let seen: Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    let of_it = |finding: &&Value| finding["subject"]["name"] == space.name.as_str();
+    let finding = seen["findings"].as_array().unwrap().iter().find(of_it).expect("it is told").clone();
+    assert_eq!(finding["verdict"], "Unknown");
+    let message = finding["message"].as_str().unwrap();
+    assert!(message.starts_with("there is no DataResidency nobody-made-this-one"), "{message}");
+    space.tells(&["names what does not exist: nobody-made-this-one"]);
+    // It was never confined for it, so that is mended without a word.
+    let mended = json!({"metadata": {"labels": {"domicile.dev/residency": null}}});
+    let reply = space.tenant.patch(&NAMESPACE, "", &space.name, &mended);
+    assert!(reply.warnings.is_empty(), "{:?}", reply.warnings);
+    reply.expected();
+}
+
 #[test]
 fn without_a_cluster_the_report_says_what_is_missing() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_domicile"));

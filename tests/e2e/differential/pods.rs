@@ -39,7 +39,7 @@ pub const PODS: Comparison = Comparison {
         },
         OfAdmission {
             says: "violates PodSecurity \"baseline:latest\"",
-            because: "Kubernetes' own rules of privilege; what of it leads out (the host's network) the audit judges, too",
+            because: "Kubernetes' own rules of privilege; what of it gives a pod its node the audit judges, too",
             applies: None,
         },
         OfAdmission { says: "a mirror pod may not", because: "Kubernetes' own rules of mirror pods", applies: None },
