@@ -246,7 +246,7 @@ impl Coverage {
         let count = |state: State| self.routes.iter().filter(|row| row.state == state).count();
         let _ = writeln!(
             text,
-            "\n{} routes: {} enforced, {} as far as the network plugin enforces, {} found and told, {} not seen, {} open,\n{} not enforceable, {} not there.",
+            "\n{} routes: {} enforced, {} as far as the network plugin enforces, {} found and told, {} not seen, {} open,\n{} not enforceable, {} not there (-), since their kinds are not served here. Filled in: what is left out is added.",
             self.routes.len(),
             count(State::Enforced),
             count(State::PluginNotSeen),
@@ -282,7 +282,8 @@ fn wrapped(words: &str, before: &str) -> Vec<String> {
 pub fn markdown() -> String {
     let mut text = "# Coverage: every known way out, and what closes it\n\n\
         Written by `domicile coverage --output markdown > docs/coverage.md` from `src/domain/routes.csv`; a test holds the two together. What is\n\
-        so in a cluster of yours says `domicile coverage`. Tests are those of `tests/e2e`, which see the way closed on a real control plane.\n\n\
+        so in a cluster of yours says `domicile coverage`. Tests are those of `tests/e2e`, which see the way closed on a real control plane.\n\
+        Ids begin with P for placement, S for storage, N for networks and access. `since` is the first minor of Kubernetes where it is so.\n\n\
         | id | the way out | closed by | since | rules | what is left, or would close it | tests |\n|---|---|---|---|---|---|---|\n"
         .to_owned();
     for route in routes() {
@@ -293,7 +294,7 @@ pub fn markdown() -> String {
             .join(" ");
         let tests = route.tests().map(|test| format!("`{test}`")).collect::<Vec<_>>().join(" ");
         let by = match route.by {
-            Closes::Nothing => "-".to_owned(),
+            Closes::Nothing => "nothing".to_owned(),
             Closes::NotEnforceable => "not enforceable".to_owned(),
             Closes::Audit => "audit only".to_owned(),
             by => format!("{by:?}"),
