@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     change::{Change, Delta},
-    watch::{Patience, delta},
+    watch::{PAGE, Patience, delta},
 };
 
 /// How often it is looked whether a kind is served. Nothing but discovery tells.
@@ -83,7 +83,7 @@ async fn relay<K, I, T>(
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
     I: Ord,
 {
-    let mut events = pin!(watcher(api, watcher::Config::default()).backoff(Patience::default()));
+    let mut events = pin!(watcher(api, watcher::Config::default().page_size(PAGE)).backoff(Patience::default()));
     let mut looks = interval_at(Instant::now() + EVERY, EVERY);
     let mut arriving = BTreeMap::new();
     loop {

@@ -38,8 +38,14 @@ pub const KINDS: usize = 20;
 /// pod. In a governed namespace nobody but their controller may give a slice this label, so none hides behind it.
 const WRITTEN_BY_HAND: &str = "endpointslice.kubernetes.io/managed-by!=endpointslice-controller.k8s.io";
 
-/// Of kinds of which tenants make single objects as large as the API takes, and of which little is kept, so many are read at a time.
-const PAGE: u32 = 50;
+/// So many objects are read at a time at first. Tenants make single ones as large as the API takes (1.5 MiB), and a page is held
+/// whole, as text and as objects; little is kept of either.
+pub(super) const PAGE: u32 = 50;
+/// The same of EndpointSlices written by hand and of RoleBindings: few are needed, and an attacker's can all be as large as that.
+const SHORT_PAGE: u32 = 10;
+
+/// So many changes wait to be taken in; then the watches wait. Each is at most some ten kilobytes.
+const WAITING: usize = 256;
 
 /// Starts every watch; each ends when the receiver is dropped. Pods and devices are read when it is known which annotations
 /// give a pod a further network, and which drivers give parts of a node.
@@ -48,7 +54,7 @@ pub fn start(
     client: &Client,
     lists: impl Future<Output = (FurtherNetworks, DeviceDrivers)> + Send + 'static,
 ) -> mpsc::Receiver<Change> {
-    let (sink, changes) = mpsc::channel(4096);
+    let (sink, changes) = mpsc::channel(WAITING);
     let (later_client, later_sink) = (client.clone(), sink.clone());
     tokio::spawn(async move {
         let (further, drivers) = lists.await;
@@ -70,7 +76,7 @@ pub fn start(
     follow(client, &sink, |policy: net::NetworkPolicy| (key(&policy), Some(Policy::from(policy))), Change::Policy);
     follow_in(
         Api::all(client.clone()),
-        watcher::Config::default().page_size(PAGE),
+        watcher::Config::default().page_size(SHORT_PAGE),
         &sink,
         |binding: rbac::RoleBinding| (key(&binding), Some(RoleBinding::from(binding))),
         Change::RoleBinding,
@@ -89,7 +95,7 @@ pub fn start(
     );
     follow_in(
         Api::all(client.clone()),
-        watcher::Config::default().labels(WRITTEN_BY_HAND).page_size(PAGE),
+        watcher::Config::default().labels(WRITTEN_BY_HAND).page_size(SHORT_PAGE),
         &sink,
         |slice: EndpointSlice| (key(&slice), Some(Endpoints::from(slice))),
         Change::Endpoints,
@@ -135,7 +141,7 @@ fn follow<K, I, T>(
     I: Ord + Send + 'static,
     T: Send + 'static,
 {
-    follow_in(Api::all(client.clone()), watcher::Config::default(), sink, project, wrap);
+    follow_in(Api::all(client.clone()), watcher::Config::default().page_size(PAGE), sink, project, wrap);
 }
 
 /// Follows what `config` selects of one kind.
