@@ -30,6 +30,8 @@ use super::Error;
 
 /// No request may take longer: the API server is near, and a request that hangs holds its key.
 const LIMIT: Duration = Duration::from_secs(10);
+/// So many objects are listed at a time.
+const PAGE: u32 = 10;
 /// So often a policy that somebody else had made is taken over in one write.
 const TAKEOVERS: usize = 3;
 
@@ -157,9 +159,8 @@ pub async fn touch_policy(client: Client, key: &Key) -> Result<Policy, Error> {
 /// # Errors
 /// Why they could not be read.
 pub async fn pods_of(client: Client, namespace: &str) -> Result<Vec<(Key, Pod)>, Error> {
-    let listed = Api::<LivePod>::namespaced(client, namespace);
-    let pods = limited(listed.list(&ListParams::default())).await?;
-    Ok(pods.items.into_iter().map(|pod| (Key::new(namespace, &pod.name_any()), Pod::from(pod))).collect())
+    let pods = Api::<LivePod>::namespaced(client, namespace);
+    in_pages(&pods, |pod| (Key::new(namespace, &pod.name_any()), Pod::from(pod))).await
 }
 
 /// The RoleBindings of a namespace as the API server has them now, not as a watch has brought them.
@@ -167,9 +168,25 @@ pub async fn pods_of(client: Client, namespace: &str) -> Result<Vec<(Key, Pod)>,
 /// # Errors
 /// Why they could not be read.
 pub async fn role_bindings_of(client: Client, namespace: &str) -> Result<Vec<RoleBinding>, Error> {
-    let listed = Api::<LiveRoleBinding>::namespaced(client, namespace);
-    let bindings = limited(listed.list(&ListParams::default())).await?;
-    Ok(bindings.items.into_iter().map(RoleBinding::from).collect())
+    let bindings = Api::<LiveRoleBinding>::namespaced(client, namespace);
+    in_pages(&bindings, RoleBinding::from).await
+}
+
+/// Lists a few at a time, and keeps what matters of each: tenants make single objects as large as the API takes.
+async fn in_pages<K, T>(api: &Api<K>, project: impl Fn(K) -> T) -> Result<Vec<T>, Error>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let mut kept = Vec::new();
+    let mut page = ListParams::default().limit(PAGE);
+    loop {
+        let listed = limited(api.list(&page)).await?;
+        kept.extend(listed.items.into_iter().map(&project));
+        match listed.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(kept),
+        }
+    }
 }
 
 /// Writes a whole status.

@@ -82,6 +82,7 @@ mod tests {
             one("Group", "system:authenticated"),
             one("Group", "system:unauthenticated"),
             one("User", "system:node:frankfurt-a"),
+            one("User", "system:bootstrap:abcdef"),
             one("Group", "system:nodes"),
             one("Group", "system:bootstrappers:kubeadm"),
         ] {

@@ -22,6 +22,9 @@ use crate::{
 /// A webhook or an APIService leads out of what is permitted.
 pub const WEBHOOK: &str = "domicile/webhook";
 
+/// So many EndpointSlices that somebody wrote for a Service are looked through, for each who is sent objects there.
+const SLICES: usize = 10;
+
 /// Judges every object that names somebody who is sent objects; one finding for each, of the worst.
 pub(super) fn audit(scene: &Scene<'_>) -> Vec<Finding> {
     if scene.namespace.name == keys::CANARY_NAMESPACE {
@@ -73,15 +76,19 @@ fn leads_out(scene: &Scene<'_>, receiver: &Receiver) -> Option<(Verdict, String)
 /// Where the endpoints of a Service that somebody wrote lead outside. A pod of the cluster's can be meant: whose address it is,
 /// nobody here can tell.
 fn by_hand(scene: &Scene<'_>, service: &Key) -> Option<String> {
-    in_namespace(scene.by_hand, &service.namespace).filter(|(_, slice)| slice.service == service.name).find_map(
-        |(key, slice)| {
-            let permitted = |text: &str| text.parse().is_ok_and(|address| is_permitted(address, None, scene.confined));
-            let address = slice.addresses.iter().find(|address| !permitted(address)).map(|one| outside(one, scene));
-            let unread = || (slice.more > 0).then(|| format!("more than {ADDRESSES} addresses, which nobody judges"));
-            let whither = address.or_else(unread)?;
-            Some(format!("Service {service}, whose EndpointSlice {} somebody wrote: {whither}", key.name))
-        },
-    )
+    let slices = || in_namespace(scene.by_hand, &service.namespace).filter(|(_, slice)| slice.service == service.name);
+    if slices().nth(SLICES).is_some() {
+        return Some(format!(
+            "Service {service}, for which somebody wrote more EndpointSlices than the {SLICES} that are judged"
+        ));
+    }
+    slices().find_map(|(key, slice)| {
+        let permitted = |text: &str| text.parse().is_ok_and(|address| is_permitted(address, None, scene.confined));
+        let address = slice.addresses.iter().find(|address| !permitted(address)).map(|one| outside(one, scene));
+        let unread = || (slice.more > 0).then(|| format!("more than {ADDRESSES} addresses, which nobody judges"));
+        let whither = address.or_else(unread)?;
+        Some(format!("Service {service}, whose EndpointSlice {} somebody wrote: {whither}", key.name))
+    })
 }
 
 fn outside(address: &str, scene: &Scene<'_>) -> String {

@@ -274,7 +274,12 @@ fn is_enforced(space: &Namespace, wanted: &Confinement) -> bool {
 /// never confined.
 fn is_untouched(world: &World, space: &Namespace) -> bool {
     let confined = [keys::CONFINED_FOR, keys::ENFORCEMENT].iter().any(|key| space.labels.contains_key(*key));
-    space.labelled_at_birth && !confined && in_namespace(&world.snapshot.pods, &space.name).next().is_none()
+    let bindings = in_namespace(&world.snapshot.role_bindings, &space.name).map(|(_, binding)| binding);
+    let never_governed: Vec<&str> = world.never_governed().collect();
+    space.labelled_at_birth
+        && !confined
+        && in_namespace(&world.snapshot.pods, &space.name).next().is_none()
+        && foreign(bindings, &space.name, &never_governed).is_empty() // of a namespace that had its name before
 }
 
 /// Whether one of Domicile's policies is as wanted, and in nobody else's hands.

@@ -261,6 +261,8 @@ const ANYWHERE: [&str; 5] = [
     "system:nodes",
     "system:bootstrappers",
 ];
+/// Users that are kubelets, or are to become one.
+const OF_NODES: [&str; 2] = ["system:node:", "system:bootstrap:"];
 /// A name of a namespace is shorter.
 const LONGER_THAN_A_NAMESPACE: usize = 64;
 
@@ -279,7 +281,7 @@ fn reach(subject: &rbac::Subject) -> Option<Reach> {
     let name = subject.name.as_str();
     let home = match subject.kind.as_str() {
         "ServiceAccount" => Some(third(subject.namespace.as_deref().unwrap_or("-"))),
-        "User" if name == "system:anonymous" || name.starts_with("system:node:") => None,
+        "User" if name == "system:anonymous" || OF_NODES.iter().any(|prefix| name.starts_with(prefix)) => None,
         "User" => Some(third(name.strip_prefix("system:serviceaccount:")?)),
         "Group" if ANYWHERE.contains(&name) || name.starts_with("system:bootstrappers:") => None,
         "Group" => Some(third(name.strip_prefix("system:serviceaccounts:")?)),

@@ -400,7 +400,7 @@ mod tests {
 
     #[test]
     fn to_whom_objects_are_sent_is_named() {
-        assert!(says(&well(), "N12").2.ends_with("let them run in the country."));
+        assert!(says(&well(), "N12").2.ends_with("are not seen to lead out."));
         let sent = Sent { services: [crate::observe::Key::new("kyverno", "kyverno-svc")].into(), ..Sent::default() };
         let (state, _, rest) = says(&Facts { sent, ..well() }, "N12");
         assert!(state == State::Audited && rest.ends_with("name no residency: kyverno/kyverno-svc."), "{rest}");

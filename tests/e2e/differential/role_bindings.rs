@@ -49,6 +49,7 @@ fn binding(ground: &Ground) -> Json {
         "system:serviceaccount",
         "system:nodes",
         "system:node:shanghai-a",
+        "system:bootstrap:abcdef",
         "system:node",
         "system:bootstrappers",
         "system:bootstrappers:kubeadm:default-node-token",
