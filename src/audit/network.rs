@@ -65,10 +65,10 @@ pub fn opens_more(policy: &NetworkPolicySpec, confinement: &Confinement) -> bool
 /// opens until it is gone.
 pub(super) fn audit(scene: &Scene<'_>) -> Vec<Finding> {
     let confinement = &scene.confined.confinement;
+    let narrows = confinement.mode != Mode::Enforce && confinement.tenant_policies == TenantPolicies::Narrow;
     let mut findings = Vec::new();
     for (key, policy) in scene.policies.iter().filter(|(key, policy)| !is_own(key, policy)) {
         let found = opened(&rules(&policy.spec, confinement), confinement);
-        let narrows = confinement.mode != Mode::Enforce && confinement.tenant_policies == TenantPolicies::Narrow;
         for mut violation in found {
             if narrows && [ANY, NAMESPACE].contains(&violation.rule) {
                 violation.remedy.push_str("; or leave it: when the mode is Enforce it is narrowed to that");

@@ -5,7 +5,7 @@
 
 use crate::{
     domain::{Finding, Leg, Mode, Mutation, Subject, Verdict, keys},
-    observe::{Key, Pod},
+    observe::{Key, Owner, Pod},
     resolve::{Location, is_pinned},
 };
 
@@ -66,13 +66,7 @@ fn host_network(_: &Scene<'_>, key: &Key, pod: &Pod) -> Option<Finding> {
         return None;
     }
     let message = "it shares the network of its node, which network policies do not reach".to_owned();
-    let remedy = match &pod.owner {
-        Some(owner) => format!(
-            "take hostNetwork out of the template of {} {}, or run it in a namespace that is not governed",
-            owner.kind, owner.name
-        ),
-        None => "delete it and create it again without hostNetwork".to_owned(),
-    };
+    let remedy = without("hostNetwork", pod);
     Some(finding(key, pod, Verdict::NonCompliant, "domicile/host-network", message, remedy))
 }
 
@@ -80,13 +74,7 @@ fn host_network(_: &Scene<'_>, key: &Key, pod: &Pod) -> Option<Finding> {
 fn privilege(_: &Scene<'_>, key: &Key, pod: &Pod) -> Option<Finding> {
     let what = pod.privilege.as_deref()?;
     let message = format!("{what}, which Pod Security baseline forbids, since it leads past every other rule");
-    let remedy = match &pod.owner {
-        Some(owner) => format!(
-            "take that out of the template of {} {}, or run it in a namespace that is not governed",
-            owner.kind, owner.name
-        ),
-        None => "delete it and create it again without that, or in a namespace that is not governed".to_owned(),
-    };
+    let remedy = without("that", pod);
     Some(finding(key, pod, Verdict::NonCompliant, "domicile/privilege", message, remedy))
 }
 
@@ -95,11 +83,18 @@ fn further_network(_: &Scene<'_>, key: &Key, pod: &Pod) -> Option<Finding> {
     let annotation = pod.further_network.as_deref()?;
     let message =
         format!("its annotation {annotation} gives it a network or an address that network policies do not reach");
-    let remedy = match &pod.owner {
-        Some(owner) => format!("take the annotation out of the template of {} {}", owner.kind, owner.name),
-        None => "delete it and create it again without the annotation".to_owned(),
-    };
+    let remedy = without("the annotation", pod);
     Some(finding(key, pod, Verdict::NonCompliant, "domicile/further-network", message, remedy))
+}
+
+/// How to have the same pod without something that governed pods may not have.
+fn without(what: &str, pod: &Pod) -> String {
+    match &pod.owner {
+        Some(Owner { kind, name }) => {
+            format!("take {what} out of the template of {kind} {name}, or run it in a namespace that is not governed")
+        }
+        None => format!("delete it and create it again without {what}, or in a namespace that is not governed"),
+    }
 }
 
 fn finding(key: &Key, pod: &Pod, verdict: Verdict, rule: &'static str, message: String, remedy: String) -> Finding {
