@@ -179,8 +179,12 @@ fn a_namespace_created_with_its_label_is_opened_in_one_step_to_the_same_end() {
     assert!(matches!(next(&world, &space(&world), None), Some(Step::Policy { .. })));
     // So it is where a pod is there already.
     let pod = Pod { uid: "older".into(), ..Pod::default() };
-    let inhabited = Stored { pods: [(Key::new("vehicles", "older"), pod)].into(), ..labelled };
+    let inhabited = Stored { pods: [(Key::new("vehicles", "older"), pod)].into(), ..labelled.clone() };
     let world = newborn("Enforce", &inhabited);
+    assert!(matches!(next(&world, &space(&world), None), Some(Step::Policy { .. })));
+    // And where an earlier namespace of its name has left a RoleBinding, which is to be listed.
+    let reached = Stored { foreign: vec!["older".into()], ..labelled };
+    let world = newborn("Enforce", &reached);
     assert!(matches!(next(&world, &space(&world), None), Some(Step::Policy { .. })));
 }
 
