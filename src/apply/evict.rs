@@ -10,7 +10,7 @@ use kube::{
 
 use super::{Error, write::limited};
 use crate::{
-    observe::{Key, Pod, Volume},
+    observe::{Key, Pod, Volume, pod::Sent},
     resolve::{Place, fits},
 };
 
@@ -62,12 +62,12 @@ pub async fn evict(client: Client, eviction: &Eviction) -> Result<Moved, Error> 
         Err(error) => return Err(error),
     };
     let metadata = live.metadata.clone();
-    let now = Pod::from(live.clone());
+    let now = Pod::from(Sent::of(&live).map_err(kube::Error::SerdeError)?);
     if now.uid != pod.uid || now.node != pod.node || now.pins != pod.pins || now.terminating || !now.is_active() {
         return Ok(Moved::Changed);
     }
     let spec = live.spec.unwrap_or_default();
-    if let Err(reason) = reachable(&spec, places, claims).and_then(|places| fits(&spec, &places)) {
+    if let Err(reason) = reachable(&spec, places, claims).and_then(|places| fits(&spec, now.asked, &places)) {
         return Ok(Moved::Left(reason));
     }
     let preconditions = Preconditions { uid: metadata.uid, resource_version: metadata.resource_version };

@@ -6,7 +6,7 @@ use json_patch::{AddOperation, PatchOperation, ReplaceOperation, jsonptr::Pointe
 use k8s_openapi::{
     ClusterResourceScope,
     api::{
-        core::v1::{Namespace as LiveNamespace, Node as LiveNode, Pod as LivePod},
+        core::v1::{Namespace as LiveNamespace, Node as LiveNode},
         networking::v1::{NetworkPolicy, NetworkPolicySpec},
         rbac::v1::RoleBinding as LiveRoleBinding,
         storage::v1::StorageClass,
@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use crate::{
     compile::{Changes, namespace::NamespacePatch},
     domain::keys,
-    observe::{Class, Key, Namespace, Node, Pod, Policy, RoleBinding},
+    observe::{Class, Key, Namespace, Node, Pod, Policy, RoleBinding, pod::Sent},
 };
 
 use super::Error;
@@ -100,7 +100,7 @@ pub async fn apply_policy(client: Client, key: &Key, spec: NetworkPolicySpec) ->
     let written = Api::<NetworkPolicy>::namespaced(client.clone(), &key.namespace);
     for _ in 0..TAKEOVERS {
         let standing = apply_once(client.clone(), key, spec.clone()).await?;
-        if standing.spec == spec && !standing.terminating && !standing.encumbered {
+        if standing.stands_as(&spec) {
             return Ok(standing);
         }
         // A policy that is being deleted is gone with its last finalizer, and made again in the next round.
@@ -159,7 +159,7 @@ pub async fn touch_policy(client: Client, key: &Key) -> Result<Policy, Error> {
 /// # Errors
 /// Why they could not be read.
 pub async fn pods_of(client: Client, namespace: &str) -> Result<Vec<(Key, Pod)>, Error> {
-    let pods = Api::<LivePod>::namespaced(client, namespace);
+    let pods = Api::<Sent>::namespaced(client, namespace);
     in_pages(&pods, |pod| (Key::new(namespace, &pod.name_any()), Pod::from(pod))).await
 }
 

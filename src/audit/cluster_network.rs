@@ -9,14 +9,11 @@ use serde::Deserialize;
 use crate::{
     api::selector::LabelSelector,
     domain::{Cidr, Finding, Ingress, Leg, Subject, Verdict},
-    observe::{ClusterPolicy, Namespace},
+    observe::{ClusterPolicy, Namespace, peers::Demand},
     resolve::{Allowed, Confined, Peer as AllowedPeer},
 };
 
-use super::{
-    Scene,
-    peers::{selects_dns, selects_peers},
-};
+use super::Scene;
 
 /// A ClusterNetworkPolicy of others accepts more than is permitted.
 pub const ACCEPTS: &str = "domicile/cluster-network-policy";
@@ -122,16 +119,16 @@ fn verdict(subject: &Peer, space: &Namespace) -> Option<Verdict> {
 /// Permitted networks, peers, the cluster's DNS.
 fn goes_to_the_permitted(peer: &Peer, confined: &Confined) -> bool {
     let networks = &confined.confinement.networks;
-    let dns = peer
-        .pods
-        .as_ref()
-        .is_some_and(|pods| selects_dns(&pods.namespace_selector.to_meta(), Some(&pods.pod_selector.to_meta())));
+    let dns = peer.pods.as_ref().is_some_and(|pods| {
+        Demand::read(&pods.namespace_selector.to_meta(), Some(&pods.pod_selector.to_meta())).is_dns
+    });
     dns || are_peers(peer, confined) || lie_in(&peer.networks, networks)
 }
 
 fn are_peers(peer: &Peer, confined: &Confined) -> bool {
     let namespaces = peer.namespaces.as_ref().or_else(|| Some(&peer.pods.as_ref()?.namespace_selector));
-    namespaces.is_some_and(|namespaces| selects_peers(&namespaces.to_meta(), &confined.confinement.peers))
+    namespaces
+        .is_some_and(|namespaces| Demand::read(&namespaces.to_meta(), None).selects_peers(&confined.confinement.peers))
 }
 
 fn lie_in(networks: &[String], permitted: &[Cidr]) -> bool {

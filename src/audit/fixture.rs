@@ -9,6 +9,7 @@ use crate::{
     observe::{
         Claim, Class, ClusterPolicy, Device, Endpoints, Exposed, Key, Namespace, Owner, Pod, Policy, Receivers,
         RoleBinding, Volume, in_namespace,
+        network_policy::Opens,
         receivers::{Receiver, Target},
     },
     resolve::{Confined, Location, NodeConflict, Residency, WantedClass},
@@ -143,7 +144,8 @@ impl Stage {
     }
 
     pub fn policy(&mut self, name: &str, spec: serde_json::Value) {
-        let policy = Policy { spec: serde_json::from_value(spec).unwrap(), ..Policy::default() };
+        let opens = Opens::read(&serde_json::from_value(spec).unwrap());
+        let policy = Policy { opens, ..Policy::default() };
         self.policies.insert(Key::new("shop", name), policy);
     }
 

@@ -12,7 +12,6 @@ mod exposure;
 mod fixture;
 pub mod inventory;
 pub mod network;
-mod peers;
 mod placement;
 pub mod receivers;
 pub mod served;
@@ -133,7 +132,7 @@ mod tests {
         stage.pod("host", |pod| {
             pod.host_network = true;
             pod.privilege = Some("container main is privileged".into());
-            pod.inline_volumes = vec!["logs".into()];
+            pod.inline_volumes.first = Some("logs".into());
             pod.further_network = Some("k8s.v1.cni.cncf.io/networks".into());
         });
         stage.claim("data", Some("gp3"), Some("nowhere"));

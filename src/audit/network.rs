@@ -6,20 +6,15 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::{
-    api::networking::v1::{IPBlock, NetworkPolicyPeer, NetworkPolicySpec},
-    apimachinery::pkg::apis::meta::v1::LabelSelector,
-};
-
 use crate::{
     domain::{Cidr, Confinement, Finding, Ingress, Leg, Mode, Subject, TenantPolicies, Verdict, keys},
-    observe::{Key, Policy},
+    observe::{
+        Key, Policy,
+        network_policy::{Block, Direction, Opens, Rule, Size},
+    },
 };
 
-use super::{
-    Scene,
-    peers::{selects_dns, selects_peers},
-};
+use super::Scene;
 
 /// A rule without peers, or with an ipBlock of every address.
 pub const ANY: &str = "domicile/network-any";
@@ -30,7 +25,6 @@ pub const NAMESPACE: &str = "domicile/network-namespace";
 /// A policy larger than the API server judges.
 pub const SIZE: &str = "domicile/network-size";
 
-const ANY_ADDRESS: [&str; 2] = ["0.0.0.0/0", "::/0"];
 /// So many networks or values are named in words; more are counted.
 const IN_WORDS: usize = 8;
 
@@ -45,31 +39,34 @@ pub struct Violation {
     pub remedy: String,
 }
 
-/// What `network.yaml` would refuse in `policy` where nothing narrows it. One that is too large is not looked into.
+/// What `network.yaml` would refuse in a policy where nothing narrows it. One that is too large is not looked into.
 #[must_use]
-pub fn violations(policy: &NetworkPolicySpec, confinement: &Confinement) -> Vec<Violation> {
+pub fn violations(policy: &Opens, confinement: &Confinement) -> Vec<Violation> {
     let rules = rules(policy, confinement);
-    match too_large(&rules, confinement) {
-        Some(violation) => vec![violation],
-        None => opened(&rules, confinement),
+    if is_too_large(&rules, size(policy, confinement), confinement) {
+        return vec![too_large(policy, confinement)];
     }
+    opened(&rules, confinement)
 }
 
-/// Whether `policy` opens more than is permitted; a large one is judged as any other.
+/// Whether `policy` opens more than is permitted, or cannot be told not to, since it is too large.
 #[must_use]
-pub fn opens_more(policy: &NetworkPolicySpec, confinement: &Confinement) -> bool {
-    !opened(&rules(policy, confinement), confinement).is_empty()
+pub fn opens_more(policy: &Opens, confinement: &Confinement) -> bool {
+    !is_judged(policy, confinement) || !opened(&rules(policy, confinement), confinement).is_empty()
 }
 
 /// Judges every policy that is not Domicile's own. The mark alone does not make it that, and a policy that is being deleted
-/// opens until it is gone.
+/// opens until it is gone. What the API server would only find too large is judged, as far as it was kept.
 pub(super) fn audit(scene: &Scene<'_>) -> Vec<Finding> {
     let confinement = &scene.confined.confinement;
     let narrows = confinement.mode != Mode::Enforce && confinement.tenant_policies == TenantPolicies::Narrow;
     let mut findings = Vec::new();
     for (key, policy) in scene.policies.iter().filter(|(key, policy)| !is_own(key, policy)) {
-        let found = opened(&rules(&policy.spec, confinement), confinement);
-        for mut violation in found {
+        if !is_judged(&policy.opens, confinement) {
+            let unknown = finding(key, policy, too_large(&policy.opens, confinement));
+            findings.push(Finding { verdict: Verdict::Unknown, ..unknown });
+        }
+        for mut violation in opened(&rules(&policy.opens, confinement), confinement) {
             if narrows && [ANY, NAMESPACE].contains(&violation.rule) {
                 violation.remedy.push_str("; or leave it: when the mode is Enforce it is narrowed to that");
             }
@@ -95,61 +92,64 @@ fn finding(key: &Key, policy: &Policy, violation: Violation) -> Finding {
     Finding { verdict: Verdict::NonCompliant, leg: Leg::Network, rule, subject, message, remedy }
 }
 
-/// One rule of either direction.
-struct Rule<'a> {
-    name: String,
-    outwards: bool,
-    peers: &'a [NetworkPolicyPeer],
+/// The directions that are judged.
+fn judged<'a>(policy: &'a Opens, confinement: &Confinement) -> impl Iterator<Item = &'a Direction> {
+    let ingress = (confinement.ingress == Ingress::Restricted).then_some(&policy.ingress);
+    std::iter::once(&policy.egress).chain(ingress)
 }
 
-fn rules<'a>(policy: &'a NetworkPolicySpec, confinement: &Confinement) -> Vec<Rule<'a>> {
-    let egress = policy.egress.iter().flatten().enumerate().map(|(position, rule)| Rule {
-        name: format!("spec.egress[{position}]"),
-        outwards: true,
-        peers: rule.to.as_deref().unwrap_or_default(),
-    });
-    let judged = policy.ingress.iter().flatten().filter(|_| confinement.ingress == Ingress::Restricted);
-    let ingress = judged.enumerate().map(|(position, rule)| Rule {
-        name: format!("spec.ingress[{position}]"),
-        outwards: false,
-        peers: rule.from.as_deref().unwrap_or_default(),
-    });
-    egress.chain(ingress).collect()
+fn size(policy: &Opens, confinement: &Confinement) -> Size {
+    judged(policy, confinement).map(|direction| direction.size).fold(Size::default(), Size::and)
+}
+
+/// Whether the policy is not too large for anybody to look into.
+#[must_use]
+pub fn is_judged(policy: &Opens, confinement: &Confinement) -> bool {
+    judged(policy, confinement).all(|direction| direction.size.is_judged())
+}
+
+/// One rule of either direction.
+struct Named<'a> {
+    name: String,
+    outwards: bool,
+    rule: &'a Rule,
+}
+
+fn rules<'a>(policy: &'a Opens, confinement: &Confinement) -> Vec<Named<'a>> {
+    let named = |(direction, outwards): (&'a Direction, bool)| {
+        let field = if outwards { "egress" } else { "ingress" };
+        let rules = direction.rules.iter().enumerate();
+        rules.map(move |(position, rule)| Named { name: format!("spec.{field}[{position}]"), outwards, rule })
+    };
+    judged(policy, confinement).zip([true, false]).flat_map(named).collect()
 }
 
 /// The bounds of the policy's `isBounded` and `isJudgeable`.
-fn too_large(rules: &[Rule<'_>], confinement: &Confinement) -> Option<Violation> {
+fn is_too_large(rules: &[Named<'_>], size: Size, confinement: &Confinement) -> bool {
     let networks = confinement.networks.len();
     let literal: BTreeSet<String> = confinement.networks.iter().map(ToString::to_string).collect();
-    let peers: Vec<&NetworkPolicyPeer> = rules.iter().flat_map(|rule| rule.peers).collect();
-    let blocks = peers.iter().filter_map(|peer| peer.ip_block.as_ref());
-    let compared = blocks.filter(|block| !literal.contains(&block.cidr)).count();
-    let selectors: Vec<usize> = peers.iter().filter_map(|peer| longest_selector(peer)).collect();
-    let is_judgeable = rules.len() <= 100
-        && peers.len() <= 600
-        && peers.len().saturating_mul(networks) <= 200_000
-        && selectors.len() <= 100
-        && selectors.iter().all(|longest| *longest <= 15)
-        && compared.saturating_mul(networks) <= 5000;
-    (!is_judgeable).then(|| Violation {
-        rule: SIZE,
-        message: format!(
-            "it has {} rules, and with {networks} permitted networks it is larger than what is judged: 100 rules, 600 peers, 100 namespaceSelectors, 15 expressions in each, peers times networks 200000, ipBlocks that are no permitted network times networks 5000",
-            rules.len(),
-        ),
-        remedy: "write it in several policies, or name permitted networks as they are listed".to_owned(),
-    })
+    let blocks = rules.iter().flat_map(|named| &named.rule.blocks);
+    let compared = blocks.filter(|block| !literal.contains(&*block.cidr)).count();
+    !(size.is_judged()
+        && size.peers.saturating_mul(networks) <= 200_000
+        && size.selectors <= 100
+        && size.longest <= 15
+        && compared.saturating_mul(networks) <= 5000)
 }
 
-/// Expressions in the longer of a peer's selectors, where the policy looks into them.
-fn longest_selector(peer: &NetworkPolicyPeer) -> Option<usize> {
-    let size = |selector: &LabelSelector| selector.match_expressions.as_ref().map_or(0, Vec::len);
-    let namespaces = size(peer.namespace_selector.as_ref()?);
-    Some(namespaces.max(peer.pod_selector.as_ref().map_or(0, size)))
+fn too_large(policy: &Opens, confinement: &Confinement) -> Violation {
+    let (Size { rules, peers, .. }, networks) = (size(policy, confinement), confinement.networks.len());
+    Violation {
+        rule: SIZE,
+        message: format!(
+            "it has {rules} rules with {peers} peers, and with {networks} permitted networks it is larger than what is judged: 100 rules, 600 peers, 100 namespaceSelectors, 15 expressions in each, peers times networks 200000, ipBlocks that are no permitted network times networks 5000",
+        ),
+        remedy: "write it in several policies, or name permitted networks as they are listed".to_owned(),
+    }
 }
 
 /// What the rules open beyond what is permitted: at most one violation of each rule, with the first value that decided.
-fn opened(rules: &[Rule<'_>], confinement: &Confinement) -> Vec<Violation> {
+fn opened(rules: &[Named<'_>], confinement: &Confinement) -> Vec<Violation> {
     let networks = networks_in_words(confinement);
     let peers = peers_in_words(confinement);
     let dns = "for DNS namespaceSelector with matchLabels {kubernetes.io/metadata.name: kube-system} and podSelector with matchLabels {k8s-app: kube-dns}";
@@ -182,49 +182,32 @@ fn opened(rules: &[Rule<'_>], confinement: &Confinement) -> Vec<Violation> {
     [any, foreign, namespaces].into_iter().flatten().collect()
 }
 
-/// Every address, without exceptions. What has exceptions is judged as a block like any other.
-fn is_any(block: &IPBlock) -> bool {
-    let has_exceptions = block.except.as_ref().is_some_and(|except| !except.is_empty());
-    ANY_ADDRESS.contains(&block.cidr.as_str()) && !has_exceptions
-}
-
-/// A peer that says nothing would be any address; the API server refuses it, so it is never seen.
-fn says_nothing(peer: &NetworkPolicyPeer) -> bool {
-    let NetworkPolicyPeer { ip_block, namespace_selector, pod_selector } = peer;
-    ip_block.is_none() && namespace_selector.is_none() && pod_selector.is_none()
-}
-
-fn any_address(rules: &[Rule<'_>]) -> Vec<String> {
-    let without_peers = rules.iter().filter(|rule| rule.peers.is_empty() || rule.peers.iter().any(says_nothing));
-    let with_any = rules.iter().filter(|rule| rule.peers.iter().filter_map(|peer| peer.ip_block.as_ref()).any(is_any));
-    without_peers
-        .map(|rule| format!("{} names no peer, which is any address", rule.name))
-        .chain(with_any.map(|rule| format!("{} names any address (0.0.0.0/0 or ::/0)", rule.name)))
+fn any_address(rules: &[Named<'_>]) -> Vec<String> {
+    let bare = rules.iter().filter(|named| named.rule.is_bare);
+    let with_any = rules.iter().filter(|named| named.rule.blocks.iter().any(Block::is_any));
+    bare.map(|named| format!("{} names no peer, which is any address", named.name))
+        .chain(with_any.map(|named| format!("{} names any address (0.0.0.0/0 or ::/0)", named.name)))
         .collect()
 }
 
-fn foreign_blocks(rules: &[Rule<'_>], confinement: &Confinement) -> Vec<String> {
-    let is_permitted = |block: &IPBlock| {
+fn foreign_blocks(rules: &[Named<'_>], confinement: &Confinement) -> Vec<String> {
+    let is_permitted = |block: &Block| {
         block.cidr.parse::<Cidr>().is_ok_and(|cidr| confinement.networks.iter().any(|network| network.contains(&cidr)))
     };
     let mut found = Vec::new();
-    for rule in rules {
-        let blocks = rule.peers.iter().filter_map(|peer| peer.ip_block.as_ref());
-        let foreign = blocks.filter(|block| !is_any(block) && !is_permitted(block));
-        found.extend(foreign.map(|block| format!("{} names ipBlock {}", rule.name, block.cidr)));
+    for Named { name, rule, .. } in rules {
+        let foreign = rule.blocks.iter().filter(|block| !block.is_any() && !is_permitted(block));
+        found.extend(foreign.map(|block| format!("{name} names ipBlock {}", block.cidr)));
     }
     found
 }
 
-fn foreign_namespaces(rules: &[Rule<'_>], confinement: &Confinement) -> Vec<String> {
-    let is_foreign = |rule: &Rule<'_>, peer: &NetworkPolicyPeer| {
-        peer.namespace_selector.as_ref().is_some_and(|namespaces| {
-            let is_dns = rule.outwards && selects_dns(namespaces, peer.pod_selector.as_ref());
-            !is_dns && !selects_peers(namespaces, &confinement.peers)
-        })
+fn foreign_namespaces(rules: &[Named<'_>], confinement: &Confinement) -> Vec<String> {
+    let is_foreign = |named: &&Named<'_>| {
+        let mut demands = named.rule.namespaces.iter();
+        !demands.all(|demand| (named.outwards && demand.is_dns) || demand.selects_peers(&confinement.peers))
     };
-    let foreign = rules.iter().filter(|rule| rule.peers.iter().any(|peer| is_foreign(rule, peer)));
-    foreign.map(|rule| rule.name.clone()).collect()
+    rules.iter().filter(is_foreign).map(|named| named.name.clone()).collect()
 }
 
 fn listed<T: ToString>(items: &[T]) -> String {
@@ -263,8 +246,8 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    fn spec(spec: Value) -> NetworkPolicySpec {
-        serde_json::from_value(spec).unwrap()
+    fn spec(spec: Value) -> Opens {
+        Opens::read(&serde_json::from_value(spec).unwrap())
     }
 
     /// The rules that one egress rule with these peers breaks.
@@ -345,11 +328,32 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_too_large_for_the_api_server_is_refused_by_it_and_judged_here() {
-        let policy = |cidr: &str| spec(json!({"podSelector": {}, "egress": vec![json!({"to": block(cidr)}); 101]}));
-        assert_eq!(violations(&policy("10.20.0.0/16"), &confinement())[0].rule, SIZE);
-        assert!(!opens_more(&policy("10.20.0.0/16"), &confinement()));
-        assert!(opens_more(&policy("8.8.8.8/32"), &confinement()));
+    fn a_policy_that_is_too_large_to_be_looked_into_is_not_known_to_open_nothing() {
+        let policy =
+            |rules: usize| json!({"podSelector": {}, "egress": vec![json!({"to": block("10.20.0.0/16")}); rules]});
+        assert_eq!(violations(&spec(policy(101)), &confinement())[0].rule, SIZE);
+        assert!(opens_more(&spec(policy(101)), &confinement()) && !opens_more(&spec(policy(100)), &confinement()));
+        let mut stage = Stage::new();
+        stage.policy("many", policy(101));
+        let finding = stage.one(audit);
+        assert_eq!((finding.rule, finding.verdict), (SIZE, Verdict::Unknown));
+        assert!(finding.message.starts_with("it has 101 rules with 101 peers"), "{}", finding.message);
+        stage.confined.confinement.ingress = Ingress::Open;
+        stage.policy("many", json!({"podSelector": {}, "ingress": vec![json!({}); 101]}));
+        assert!(audit(&stage.scene()).is_empty(), "what is not judged may be as large as it likes");
+    }
+
+    #[test]
+    fn what_only_the_api_server_finds_too_large_is_judged_here() {
+        let networks = (0..10).map(|number| format!("10.{number}.0.0/16").parse().unwrap()).collect();
+        let confinement = Confinement { networks, ..confinement() };
+        let policy = |cidr: &str| {
+            let peers = vec![json!({"ipBlock": {"cidr": cidr}}); 501];
+            spec(json!({"podSelector": {}, "egress": [{"to": peers}]}))
+        };
+        assert_eq!(violations(&policy("10.7.1.0/24"), &confinement)[0].rule, SIZE);
+        assert!(!opens_more(&policy("10.7.1.0/24"), &confinement));
+        assert!(opens_more(&policy("8.8.8.0/24"), &confinement));
     }
 
     #[test]

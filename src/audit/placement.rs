@@ -126,7 +126,7 @@ fn replace(scene: &Scene<'_>, pod: &Pod) -> String {
         Some(owner) if owner.kind == "Node" => {
             "it is a static pod; take its manifest from the node, static pods run in ungoverned namespaces".to_owned()
         }
-        Some(owner) if pod.host_network || pod.privilege.is_some() || !pod.inline_volumes.is_empty() => format!(
+        Some(owner) if pod.host_network || pod.privilege.is_some() || pod.inline_volumes.first.is_some() => format!(
             "run {} {} in a namespace that is not governed, or see the other findings of this pod: what it makes here is refused",
             owner.kind, owner.name
         ),

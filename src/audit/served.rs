@@ -10,12 +10,10 @@ use std::{
     net::IpAddr,
 };
 
-use k8s_openapi::api::networking::v1::{IPBlock, NetworkPolicyIngressRule};
-
 use super::{Scene, network::is_own};
 use crate::{
     domain::{Cidr, Finding, Ingress, Leg, Permitting, Subject, Verdict},
-    observe::{Key, Policy},
+    observe::{Key, Policy, network_policy::Block},
     resolve::Peer,
 };
 
@@ -81,13 +79,11 @@ fn lets_in(scene: &Scene<'_>, address: IpAddr) -> bool {
 }
 
 fn opens(policy: &Policy, address: IpAddr) -> bool {
-    let inside = |text: &String| text.parse::<Cidr>().is_ok_and(|cidr| cidr.contains_address(address));
-    let names = |block: &IPBlock| inside(&block.cidr) && !block.except.iter().flatten().any(inside);
-    let lets_in = |rule: &NetworkPolicyIngressRule| match rule.from.as_deref() {
-        None | Some([]) => true,
-        Some(peers) => peers.iter().filter_map(|peer| peer.ip_block.as_ref()).any(names),
+    let inside = |cidr: &Cidr| cidr.contains_address(address);
+    let names = |block: &Block| {
+        block.cidr.parse().is_ok_and(|cidr| inside(&cidr)) && !block.except.iter().flatten().any(inside)
     };
-    policy.spec.ingress.iter().flatten().any(lets_in)
+    policy.opens.ingress.rules.iter().any(|rule| rule.is_bare || rule.blocks.iter().any(names))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     domain::{Finding, Leg, Subject, Verdict, drivers, keys},
-    observe::{Claim, Key, Pod, Volume},
+    observe::{Claim, Inline, Key, Pod, Volume},
     resolve::{Location, proven},
 };
 
@@ -30,8 +30,9 @@ pub(super) fn audit(scene: &Scene<'_>) -> Vec<Finding> {
 
 /// It mounts what no claim speaks of.
 fn inline(key: &Key, pod: &Pod) -> Option<Finding> {
-    let (first, others) = pod.inline_volumes.split_first()?;
-    let more = if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
+    let Inline { first, more } = &pod.inline_volumes;
+    let first = first.as_ref()?;
+    let more = if *more == 0 { String::new() } else { format!(" (and {more} more)") };
     Some(Finding {
         verdict: Verdict::NonCompliant,
         leg: Leg::Storage,
@@ -300,7 +301,7 @@ mod tests {
     #[test]
     fn a_volume_past_the_claims_is_told_once_for_each_pod() {
         let mut stage = Stage::new();
-        stage.pod("web", |pod| pod.inline_volumes = vec!["logs".into(), "share".into()]);
+        stage.pod("web", |pod| pod.inline_volumes = Inline { first: Some("logs".into()), more: 1 });
         let finding = stage.one(audit);
         assert_eq!(finding.rule, "domicile/pod-volume");
         assert!(finding.message.starts_with("volume logs (and 1 more)"), "{}", finding.message);

@@ -13,7 +13,9 @@ use crate::{
     api::{DataCenter, DataResidency},
     compile::namespace::{BEING_CONFINED, NamespacePatch, close, confine},
     domain::{Mutation, keys},
-    observe::{Change, Delta, Key, Namespace, Node, Pod, Policy, Reach, RoleBinding},
+    observe::{
+        Change, Delta, Fingerprint, Key, Namespace, Node, Pod, Policy, Reach, RoleBinding, network_policy::Opens,
+    },
     resolve::role_bindings::{are_all, listed},
 };
 
@@ -55,7 +57,8 @@ impl Stored {
         world.absorb(Change::Node(Delta::Replaced([("worker-1".to_owned(), node)].into())));
         world.set_mutation(Mutation::AdmissionPolicy);
         let one = |(key, spec): (&Key, &NetworkPolicySpec), managed| {
-            (key.clone(), Policy { spec: spec.clone(), managed, ..Policy::default() })
+            let (opens, spec) = (Opens::read(spec), Fingerprint::of(spec).filter(|_| managed));
+            (key.clone(), Policy { opens, spec, managed, ..Policy::default() })
         };
         let own = self.policies.iter().map(|entry| one(entry, true));
         let policies = own.chain(self.tenants.iter().map(|entry| one(entry, false))).collect();

@@ -5,13 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::networking::v1::NetworkPolicySpec;
-
 use super::{class, cluster_policy, namespace, world::World};
 use crate::{
     compile::Changes,
     domain::{Subject, keys},
-    observe::{Key, Namespace, Node},
+    observe::{Fingerprint, Key, Namespace, Node},
     report::events::Telling,
     resolve::{Location, WantedClass},
 };
@@ -19,7 +17,7 @@ use crate::{
 /// What stood.
 #[derive(Debug, Default)]
 pub struct Memory {
-    policies: BTreeMap<Key, NetworkPolicySpec>,
+    policies: BTreeMap<Key, Fingerprint>,
     classes: BTreeMap<String, WantedClass>,
     cluster_policies: BTreeMap<String, serde_json::Value>,
     nodes: BTreeMap<String, (Location, Vec<String>)>,
@@ -29,7 +27,8 @@ impl Memory {
     /// Looks at the next step for a namespace: what it puts back, and otherwise what stands now.
     pub fn policies(&mut self, world: &World, space: &Namespace, step: Option<&namespace::Step>) -> Option<Telling> {
         if let Some(namespace::Step::Policy { key, spec }) = step {
-            let same = spec.as_deref().is_some_and(|wanted| self.policies.get(key) == Some(wanted));
+            let same =
+                spec.as_deref().and_then(Fingerprint::of).is_some_and(|wanted| self.policies.get(key) == Some(&wanted));
             self.policies.remove(key);
             return same.then(|| {
                 let reason =
@@ -40,8 +39,8 @@ impl Memory {
         }
         for name in [keys::ISOLATING_POLICY, keys::PERMITTING_POLICY] {
             let key = Key::new(&space.name, name);
-            match world.snapshot.policies.get(&key) {
-                Some(live) => drop(self.policies.insert(key, live.spec.clone())),
+            match world.snapshot.policies.get(&key).and_then(|live| live.spec) {
+                Some(live) => drop(self.policies.insert(key, live)),
                 None => drop(self.policies.remove(&key)),
             }
         }

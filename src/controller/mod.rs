@@ -39,7 +39,7 @@ use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    observe::watch,
+    observe::{client::connect, watch},
     telemetry::{self, Health, Metrics},
     webhook::{self, Namespaces},
 };
@@ -96,7 +96,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
     install_crypto();
     let mut config = Config::infer().await?;
     config.default_retry = false; // every write is decided afresh; a retry in between would write what was decided before
-    let client = Client::try_from(config)?;
+    let client = connect(config)?;
     let (health, metrics) = (Arc::new(Health::new(Instant::now())), Arc::new(Metrics::default()));
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate()).map_err(Error::Signals)?,

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     apply,
-    audit::network::{is_own, opens_more},
+    audit::network::{is_judged, is_own, opens_more},
     compile::{
         namespace::{self, BEING_CONFINED, NamespacePatch, close, confine, release},
         network,
@@ -219,9 +219,10 @@ fn meaning(space: &Namespace, wanted: &Confinement) -> Meaning {
 fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Duration>) -> Option<Step> {
     let stands = is_enforced(space, &confined.confinement);
     let wide = wide_policies(world, space, &confined.confinement);
+    let unjudged = unjudged_policy(world, space, &confined.confinement);
     let policies = policies(world, space, &confined);
     let mut wanted = confined.confinement;
-    if is_untouched(world, space) && wide.is_empty() {
+    if is_untouched(world, space) && wide.is_empty() && unjudged.is_none() {
         wanted.held_role_bindings.clear(); // the API server has asked for the verb share since the beginning
         let written = policies.into_iter().filter_map(|(key, spec)| Some((key, Box::new(spec?))));
         let (isolating, permitting): (Vec<_>, Vec<_>) =
@@ -242,11 +243,13 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
     if space.annotations.get(keys::REFUSED_BECAUSE).is_some_and(|reason| reason == BEING_CONFINED)
         && space.labels.get(keys::ENFORCEMENT).is_some_and(|mode| *mode == Mode::Enforce.to_string())
     {
+        refuse_while_unjudged(&mut wanted, unjudged);
         return Some(Step::Settle { wanted: Box::new(wanted), wide });
     }
     if !stands {
         return Some(Step::Patch { patch: close(space, &wanted), meaning: Meaning::Closed });
     }
+    refuse_while_unjudged(&mut wanted, unjudged);
     refuse_while_open(&mut wanted, wide.first());
     if is_binding_held(space) {
         if age.is_none_or(|age| age >= BINDING_HOLD) {
@@ -285,8 +288,10 @@ fn is_untouched(world: &World, space: &Namespace) -> bool {
 /// Whether one of Domicile's policies is as wanted, and in nobody else's hands.
 fn stands(world: &World, space: &Namespace, name: &str, spec: Option<&NetworkPolicySpec>) -> bool {
     let live = world.snapshot.policies.get(&Key::new(&space.name, name));
-    live.map(|policy| &policy.spec) == spec
-        && live.is_none_or(|policy| policy.managed && !policy.terminating && !policy.encumbered)
+    match (live, spec) {
+        (Some(live), Some(spec)) => live.stands_as(spec),
+        (live, spec) => live.is_none() && spec.is_none(),
+    }
 }
 
 /// What is wanted of the isolating and of the permitting policy, where it does not stand.
@@ -299,21 +304,30 @@ fn policies(world: &World, space: &Namespace, confined: &Confined) -> Vec<(Key, 
     missing.map(|(name, spec)| (Key::new(&space.name, name), spec)).collect()
 }
 
+/// Policies of tenants that open more than is permitted, and may be narrowed.
 fn wide_policies(world: &World, space: &Namespace, wanted: &Confinement) -> Vec<Key> {
-    tenants_policies(world, space)
-        .filter(|(_, policy)| opens_more(&policy.spec, wanted))
-        .map(|(key, _)| key.clone())
-        .collect()
+    let judged = tenants_policies(world, space).filter(|(_, policy)| is_judged(&policy.opens, wanted));
+    judged.filter(|(_, policy)| opens_more(&policy.opens, wanted)).map(|(key, _)| key.clone()).collect()
+}
+
+/// A policy of a tenant of which nobody knows what it opens. The API server does not narrow it either.
+fn unjudged_policy<'a>(world: &'a World, space: &'a Namespace, wanted: &Confinement) -> Option<&'a Key> {
+    tenants_policies(world, space).find(|(_, policy)| !is_judged(&policy.opens, wanted)).map(|(key, _)| key)
 }
 
 fn refuse_while_open(wanted: &mut Confinement, wide: Option<&Key>) {
+    refuse_for(wanted, wide, "opens more than is permitted and can't be narrowed; delete or correct it");
+}
+
+fn refuse_while_unjudged(wanted: &mut Confinement, unjudged: Option<&Key>) {
+    refuse_for(wanted, unjudged, "is too large to be judged; write it in several policies, or delete it");
+}
+
+fn refuse_for(wanted: &mut Confinement, policy: Option<&Key>, what: &str) {
     if wanted.refused_because.is_none()
-        && let Some(key) = wide
+        && let Some(key) = policy
     {
-        wanted.refused_because = Some(format!(
-            "NetworkPolicy {} opens more than is permitted and can't be narrowed; delete or correct it",
-            key.name
-        ));
+        wanted.refused_because = Some(format!("NetworkPolicy {} {what}", key.name));
     }
 }
 
@@ -415,7 +429,7 @@ enum Narrowed {
 async fn narrow(client: Client, key: &Key, wanted: &Confinement) -> Result<Narrowed, apply::Error> {
     for _ in 0..TOUCHES {
         match apply::touch_policy(client.clone(), key).await {
-            Ok(policy) if !opens_more(&policy.spec, wanted) => return Ok(Narrowed::Exactly(Box::new(policy))),
+            Ok(policy) if !opens_more(&policy.opens, wanted) => return Ok(Narrowed::Exactly(Box::new(policy))),
             Ok(_) | Err(apply::Error::Refused(_)) => {}
             Err(apply::Error::NotFound) => return Ok(Narrowed::Gone),
             Err(error) => return Err(error),

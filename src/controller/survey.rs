@@ -15,6 +15,7 @@ use crate::{
     domain::{Finding, Leg, Mode, Named, Subject, Verdict, keys},
     observe::{
         Namespace,
+        client::connect,
         watch::{self, KINDS},
     },
 };
@@ -52,7 +53,7 @@ pub struct Survey {
 /// What could not be read.
 pub async fn survey(own_namespace: &str) -> Result<Survey, Error> {
     super::install_crypto();
-    let client = Client::try_from(Config::infer().await?)?;
+    let client = connect(Config::infer().await?)?;
     let mut world = World::new(own_namespace);
     if let Ok(seen) = canary::look(&client).await
         && let Some(mutation) = seen.mutation

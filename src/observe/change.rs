@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
-    ClusterPolicy, Device, Key, Namespace, Node, Pod, Receivers,
-    model::{Claim, Class, Drivers, Endpoints, Exposed, Policy, RoleBinding, Volume},
+    ClusterPolicy, Device, Key, Namespace, Node, Pod, Policy, Receivers,
+    model::{Claim, Class, Drivers, Endpoints, Exposed, RoleBinding, Volume},
 };
 use crate::api::{DataCenter, DataResidency};
 

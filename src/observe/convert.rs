@@ -6,18 +6,16 @@ use std::{
 };
 
 use k8s_openapi::{
-    api::{
-        core::v1 as core, discovery::v1::EndpointSlice, networking::v1 as net, rbac::v1 as rbac, storage::v1 as storage,
-    },
+    api::{core::v1 as core, discovery::v1::EndpointSlice, rbac::v1 as rbac, storage::v1 as storage},
     apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference},
 };
 
 use super::{
     Resources,
     model::{
-        Claim, Class, Drivers, Endpoints, Exposed, Map, Namespace, Node, Owner, Phase, Pod, Policy, Reach, RoleBinding,
-        Volume,
+        Claim, Class, Drivers, Endpoints, Exposed, Map, Namespace, Node, Owner, Phase, Pod, Reach, RoleBinding, Volume,
     },
+    pod::Sent,
     privilege,
 };
 use crate::domain::{Cidr, FurtherNetworks, keys};
@@ -34,6 +32,8 @@ const PLACING: [&str; 5] = [
 /// Drivers whose inline volumes hold secrets and certificates in the node's memory.
 const IN_MEMORY_DRIVERS: [&str; 4] =
     ["secrets-store.csi.k8s.io", "csi.cert-manager.io", "spiffe.csi.cert-manager.io", "csi.spiffe.io"];
+/// Of so many residencies a pod's pins are kept: more than the label of a namespace can name.
+const PINS: usize = 64;
 /// Labels by which other clusters mirror a Service (Linkerd): those of exposure.yaml.
 const MIRRORED: [&str; 2] = ["mirror.linkerd.io/exported", "mirror.linkerd.io/federated"];
 
@@ -101,19 +101,18 @@ fn own_labels(entries: &[ManagedFieldsEntry]) -> Vec<String> {
     own
 }
 
-impl From<core::Pod> for Pod {
-    fn from(pod: core::Pod) -> Self {
+impl From<Sent> for Pod {
+    fn from(pod: Sent) -> Self {
         Self::read(pod, FurtherNetworks::known())
     }
 }
 
 impl Pod {
     /// The same, where these annotations give a pod further networks.
-    pub(super) fn read(pod: core::Pod, further_networks: &FurtherNetworks) -> Self {
-        let spec = pod.spec.unwrap_or_default();
+    pub(super) fn read(pod: Sent, further_networks: &FurtherNetworks) -> Self {
+        let Sent { metadata, spec, status } = pod;
         let asked = Resources::asked(&spec);
         let privilege = privilege::of(&spec);
-        let status = pod.status.unwrap_or_default();
         let host_network = spec.host_network.unwrap_or_default();
         let ips = status.pod_ips.unwrap_or_default();
         let pins = spec
@@ -122,22 +121,22 @@ impl Pod {
             .into_iter()
             .filter_map(|(key, value)| Some((key.strip_prefix(keys::NODE_RESIDENCY_PREFIX)?.to_owned(), value)));
         Self {
-            uid: pod.metadata.uid.unwrap_or_default(),
+            uid: metadata.uid.unwrap_or_default(),
             node: spec.node_name.filter(|name| !name.is_empty()),
-            pins: pins.collect(),
+            pins: pins.take(PINS).collect(),
             phase: match status.phase.as_deref() {
                 Some("Succeeded" | "Failed") => Phase::Ended,
                 _ => Phase::Active,
             },
             running: status.phase.as_deref() == Some("Running"),
             asked,
-            terminating: pod.metadata.deletion_timestamp.is_some(),
+            terminating: metadata.deletion_timestamp.is_some(),
             host_network,
             privilege,
-            further_network: further_networks.find(&pod.metadata.annotations.unwrap_or_default()).map(str::to_owned),
-            inline_volumes: spec.volumes.unwrap_or_default().iter().filter_map(inline).collect(),
+            further_network: further_networks.find(&metadata.annotations.unwrap_or_default()).map(str::to_owned),
+            inline_volumes: spec.volumes.0,
             addresses: if host_network { Vec::new() } else { ips.iter().filter_map(|ip| ip.ip.parse().ok()).collect() },
-            owner: controller(pod.metadata.owner_references),
+            owner: controller(metadata.owner_references),
         }
     }
 }
@@ -161,7 +160,7 @@ pub(super) fn plain(text: &str) -> String {
 }
 
 /// A volume that reaches past every claim: the same list as the policy on pods' volumes admits, turned round.
-fn inline(volume: &core::Volume) -> Option<String> {
+pub(super) fn inline(volume: &core::Volume) -> Option<String> {
     let admitted = volume.empty_dir.is_some()
         || volume.config_map.is_some()
         || volume.secret.is_some()
@@ -228,19 +227,6 @@ impl From<storage::StorageClass> for Class {
             topologies: topologies.collect(),
             managed: labels.get(keys::MANAGED_BY).is_some_and(|value| value == keys::MANAGER),
             made_for: annotations.get(keys::RESIDENCY).cloned(),
-        }
-    }
-}
-
-impl From<net::NetworkPolicy> for Policy {
-    fn from(policy: net::NetworkPolicy) -> Self {
-        Self {
-            managed: is_managed(&policy.metadata),
-            terminating: policy.metadata.deletion_timestamp.is_some(),
-            encumbered: policy.metadata.finalizers.as_ref().is_some_and(|all| !all.is_empty())
-                || policy.metadata.owner_references.as_ref().is_some_and(|all| !all.is_empty()),
-            uid: policy.metadata.uid.unwrap_or_default(),
-            spec: policy.spec.unwrap_or_default(),
         }
     }
 }
@@ -331,8 +317,8 @@ pub fn exposed_service(service: &core::Service) -> Option<Exposed> {
 
 /// An Ingress exposes by being there.
 #[must_use]
-pub fn exposed_ingress(ingress: &net::Ingress) -> Exposed {
-    let uid = ingress.metadata.uid.clone().unwrap_or_default();
+pub fn exposed_ingress(ingress: ObjectMeta) -> Exposed {
+    let uid = ingress.uid.unwrap_or_default();
     // Whether a client's address is hidden is its controller's Service's.
     Exposed { uid, how: "Ingress".to_owned(), ..Exposed::default() }
 }

@@ -5,10 +5,15 @@
 //! large cluster costs little memory. Nothing is ever written here.
 
 pub mod change;
+pub mod client;
 pub mod cluster_policy;
 pub mod convert;
 pub mod devices;
+mod fingerprint;
 pub mod model;
+pub mod network_policy;
+pub mod peers;
+pub mod pod;
 mod privilege;
 pub mod receivers;
 mod resources;
@@ -18,9 +23,11 @@ pub mod watch;
 pub use change::{Change, Delta};
 pub use cluster_policy::ClusterPolicy;
 pub use devices::Device;
+pub use fingerprint::Fingerprint;
 pub use model::{
-    Claim, Class, Drivers, Endpoints, Exposed, Key, Namespace, Node, Owner, Phase, Pod, Policy, Reach, RoleBinding,
+    Claim, Class, Drivers, Endpoints, Exposed, Inline, Key, Namespace, Node, Owner, Phase, Pod, Reach, RoleBinding,
     Snapshot, Volume, in_namespace,
 };
+pub use network_policy::Policy;
 pub use receivers::Receivers;
 pub use resources::Resources;

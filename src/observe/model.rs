@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
-use k8s_openapi::api::{core::v1::Taint, networking::v1::NetworkPolicySpec};
+use k8s_openapi::api::core::v1::Taint;
 use serde::Serialize;
 
-use super::{ClusterPolicy, Device, Receivers, Resources};
+use super::{ClusterPolicy, Device, Policy, Receivers, Resources};
 use crate::{
     api::{DataCenter, DataResidency},
     domain::{Cidr, Named, Subject, keys},
@@ -198,6 +198,15 @@ pub enum Phase {
     Ended,
 }
 
+/// Volumes of a pod that reach the network or the host past any claim.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Inline {
+    /// The first one's name.
+    pub first: Option<String>,
+    /// How many there are beside it.
+    pub more: usize,
+}
+
 /// A pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Pod {
@@ -221,8 +230,8 @@ pub struct Pod {
     pub privilege: Option<String>,
     /// The annotation by which it has a network beside the cluster's, which network policies do not reach either.
     pub further_network: Option<String>,
-    /// Volumes that reach the network or the host past any claim, as `name (kind)`.
-    pub inline_volumes: Vec<String>,
+    /// Volumes that reach the network or the host past any claim.
+    pub inline_volumes: Inline,
     /// Its own addresses, unless it shares its node's.
     pub addresses: Vec<IpAddr>,
     /// What made it.
@@ -287,21 +296,6 @@ pub struct Class {
 
 /// The CSI drivers on a node, each with the topology keys that it knows.
 pub type Drivers = BTreeMap<String, Vec<String>>;
-
-/// A network policy.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Policy {
-    /// Its UID.
-    pub uid: String,
-    /// Its whole spec.
-    pub spec: NetworkPolicySpec,
-    /// Whether it carries Domicile's mark.
-    pub managed: bool,
-    /// Whether it is being deleted.
-    pub terminating: bool,
-    /// Whether it has finalizers or owners, by which others could hold or end it.
-    pub encumbered: bool,
-}
 
 /// A RoleBinding, as far as ServiceAccounts of other namespaces get something by it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

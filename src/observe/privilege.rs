@@ -4,11 +4,13 @@
 //! <https://kubernetes.io/docs/concepts/security/pod-security-standards/>
 
 use k8s_openapi::api::core::v1::{
-    Container, ContainerPort, Lifecycle, LifecycleHandler, PodSpec, Probe, SecurityContext,
-    WindowsSecurityContextOptions,
+    ContainerPort, Lifecycle, LifecycleHandler, Probe, SecurityContext, WindowsSecurityContextOptions,
 };
 
-use super::convert::plain;
+use super::{
+    convert::plain,
+    pod::{Container, Spec},
+};
 
 /// Capabilities that `baseline` lets a container add.
 const CAPABILITIES: [&str; 13] = [
@@ -28,29 +30,36 @@ const CAPABILITIES: [&str; 13] = [
 ];
 
 /// The first of it that a pod has, in words.
-pub(super) fn of(spec: &PodSpec) -> Option<String> {
-    let ephemeral = spec.ephemeral_containers.iter().flatten();
-    let contexts = containers(spec)
-        .map(|container| (&container.name, container.security_context.as_ref()))
-        .chain(ephemeral.map(|container| (&container.name, container.security_context.as_ref())));
+pub(super) fn of(spec: &Spec) -> Option<String> {
+    let [early, main, late] =
+        [&spec.init_containers, &spec.containers, &spec.ephemeral_containers].map(|list| &list.0.ways);
+    let first = |way: fn(&Ways) -> &Option<String>| [early, main, late].into_iter().find_map(|ways| way(ways).clone());
     of_the_pod(spec)
-        .or_else(|| contexts.filter_map(|(name, context)| in_container(name, of_context(context?)?)).next())
-        .or_else(|| {
-            let mut own = containers(spec).filter(|_| spec.host_network != Some(true)); // the whole network is another rule's
-            own.find_map(|container| in_container(&container.name, of_ports(container)?))
-        })
-        .or_else(|| containers(spec).find_map(|container| in_container(&container.name, of_hooks(container)?)))
+        .or_else(|| first(|ways| &ways.context))
+        .or_else(|| first(|ways| &ways.port).filter(|_| spec.host_network != Some(true))) // the whole network is another rule's
+        .or_else(|| first(|ways| &ways.hook))
 }
 
-fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
-    spec.init_containers.iter().flatten().chain(&spec.containers)
+/// The first of each kind that containers have, in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ways {
+    context: Option<String>,
+    port: Option<String>,
+    hook: Option<String>,
 }
 
-fn in_container(name: &str, what: String) -> Option<String> {
-    Some(format!("container {} {what}", plain(name)))
+impl Ways {
+    /// Looks at one more container.
+    pub fn take(&mut self, container: &Container) {
+        let told = |what: String| format!("container {} {what}", plain(&container.name));
+        let Self { context, port, hook } = self;
+        *context = context.take().or_else(|| of_context(container.security_context.as_ref()?).map(told));
+        *port = port.take().or_else(|| of_ports(container).map(told));
+        *hook = hook.take().or_else(|| of_hooks(container).map(told));
+    }
 }
 
-fn of_the_pod(spec: &PodSpec) -> Option<String> {
+fn of_the_pod(spec: &Spec) -> Option<String> {
     let windows = spec.security_context.as_ref().and_then(|context| context.windows_options.as_ref());
     if spec.host_pid == Some(true) {
         Some("it shares the processes of its node (hostPID)".to_owned())

@@ -2,9 +2,11 @@
 
 use std::{collections::BTreeMap, ops::Add};
 
-use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::api::resource::Quantity};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube_quantity::ParsedQuantity;
 use serde::Serialize;
+
+use super::pod::Spec;
 
 /// Processor time and memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -27,18 +29,10 @@ impl Resources {
     }
 
     /// What the scheduler reserves for a pod: all its containers together, or the largest that runs before them.
-    #[must_use]
-    pub fn asked(spec: &core::PodSpec) -> Self {
-        let of = |container: &core::Container| {
-            let resources = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
-            resources.map(Self::read).unwrap_or_default()
-        };
-        let stays = |container: &&core::Container| container.restart_policy.as_deref() == Some("Always");
-        let before = || spec.init_containers.iter().flatten();
-        let beside = before().filter(stays).map(of).fold(Self::default(), Add::add);
-        let together = spec.containers.iter().map(of).fold(beside, Add::add);
-        let first = before().filter(|container| !stays(container)).map(of).fold(together, Self::larger);
-        first + spec.overhead.as_ref().map(Self::read).unwrap_or_default()
+    pub(super) fn asked(spec: &Spec) -> Self {
+        let (before, main) = (&spec.init_containers.0, &spec.containers.0);
+        let overhead = spec.overhead.as_ref().map(Self::read).unwrap_or_default();
+        (before.beside + main.together).larger(before.largest) + overhead
     }
 
     /// Whether `asked` fits into this.
@@ -56,7 +50,8 @@ impl Resources {
         }
     }
 
-    fn larger(self, other: Self) -> Self {
+    /// The larger of each.
+    pub(super) fn larger(self, other: Self) -> Self {
         Self { millicores: self.millicores.max(other.millicores), memory: self.memory.max(other.memory) }
     }
 }

@@ -5,10 +5,7 @@
 use std::{collections::BTreeMap, fmt::Debug, pin::pin, time::Duration};
 
 use futures::StreamExt as _;
-use kube::{
-    Api, Client, Resource,
-    runtime::{WatchStreamExt as _, watcher},
-};
+use kube::{Api, Client, Resource, runtime::watcher};
 use serde::de::DeserializeOwned;
 use tokio::{
     sync::mpsc,
@@ -17,7 +14,7 @@ use tokio::{
 
 use super::{
     change::{Change, Delta},
-    watch::{PAGE, Patience, delta},
+    watch::{delta, events},
 };
 
 /// How often it is looked whether a kind is served. Nothing but discovery tells.
@@ -83,7 +80,7 @@ async fn relay<K, I, T>(
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
     I: Ord,
 {
-    let mut events = pin!(watcher(api, watcher::Config::default().page_size(PAGE)).backoff(Patience::default()));
+    let mut events = pin!(events(served.kind.to_owned(), api, watcher::Config::default()));
     let mut looks = interval_at(Instant::now() + EVERY, EVERY);
     let mut arriving = BTreeMap::new();
     loop {

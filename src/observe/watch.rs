@@ -3,9 +3,15 @@
 //! A list that is still arriving replaces nothing: objects disappear only by a delete event or by a whole new list, so
 //! that a broken connection never looks like an empty cluster.
 
-use std::{collections::BTreeMap, fmt::Debug, future::Future, pin::pin, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    future::{Future, ready},
+    pin::pin,
+    time::Duration,
+};
 
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use k8s_openapi::{
     api::{
         admissionregistration::v1 as admission, core::v1 as core, discovery::v1::EndpointSlice, networking::v1 as net,
@@ -15,16 +21,18 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
+    core::PartialObjectMeta,
     runtime::{WatchStreamExt as _, utils::Backoff, watcher},
 };
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::{
-    Receivers,
+    Policy, Receivers,
     change::{Change, Delta},
     cluster_policy, convert, devices,
-    model::{Claim, Class, Endpoints, Key, Namespace, Node, Pod, Policy, RoleBinding, Volume},
+    model::{Claim, Class, Endpoints, Key, Namespace, Node, Pod, RoleBinding, Volume},
+    pod::Sent,
 };
 use crate::{
     api::{DataCenter, DataResidency},
@@ -38,11 +46,9 @@ pub const KINDS: usize = 20;
 /// pod. In a governed namespace nobody but their controller may give a slice this label, so none hides behind it.
 const WRITTEN_BY_HAND: &str = "endpointslice.kubernetes.io/managed-by!=endpointslice-controller.k8s.io";
 
-/// So many objects are read at a time at first. Tenants make single ones as large as the API takes (1.5 MiB), and a page is held
-/// whole, as text and as objects; little is kept of either.
-pub(super) const PAGE: u32 = 50;
-/// The same of EndpointSlices written by hand and of RoleBindings: few are needed, and an attacker's can all be as large as that.
-const SHORT_PAGE: u32 = 10;
+/// So many objects are read at a time at first, where an API server does not send them one by one. Tenants make single ones as
+/// large as the API takes (1.5 MiB), and a page is held whole, as text and as objects.
+const PAGE: u32 = 10;
 
 /// So many changes wait to be taken in; then the watches wait. Each is at most some ten kilobytes.
 const WAITING: usize = 256;
@@ -58,7 +64,7 @@ pub fn start(
     let (later_client, later_sink) = (client.clone(), sink.clone());
     tokio::spawn(async move {
         let (further, drivers) = lists.await;
-        let project = move |pod: core::Pod| (key(&pod), Some(Pod::read(pod, &further)));
+        let project = move |pod: Sent| (key(&pod), Some(Pod::read(pod, &further)));
         follow(&later_client, &later_sink, project, Change::Pod);
         devices::follow(&later_client, &later_sink, drivers);
     });
@@ -74,9 +80,8 @@ pub fn start(
     follow(client, &sink, |class: storage::StorageClass| (class.name_any(), Some(Class::from(class))), Change::Class);
     follow(client, &sink, |node: storage::CSINode| (node.name_any(), Some(convert::drivers(node))), Change::Drivers);
     follow(client, &sink, |policy: net::NetworkPolicy| (key(&policy), Some(Policy::from(policy))), Change::Policy);
-    follow_in(
-        Api::all(client.clone()),
-        watcher::Config::default().page_size(SHORT_PAGE),
+    follow(
+        client,
         &sink,
         |binding: rbac::RoleBinding| (key(&binding), Some(RoleBinding::from(binding))),
         Change::RoleBinding,
@@ -90,12 +95,12 @@ pub fn start(
     follow(
         client,
         &sink,
-        |ingress: net::Ingress| (key(&ingress), Some(convert::exposed_ingress(&ingress))),
+        |ingress: PartialObjectMeta<net::Ingress>| (key(&ingress), Some(convert::exposed_ingress(ingress.metadata))),
         Change::Ingress,
     );
     follow_in(
         Api::all(client.clone()),
-        watcher::Config::default().labels(WRITTEN_BY_HAND).page_size(SHORT_PAGE),
+        watcher::Config::default().labels(WRITTEN_BY_HAND),
         &sink,
         |slice: EndpointSlice| (key(&slice), Some(Endpoints::from(slice))),
         Change::Endpoints,
@@ -141,7 +146,7 @@ fn follow<K, I, T>(
     I: Ord + Send + 'static,
     T: Send + 'static,
 {
-    follow_in(Api::all(client.clone()), watcher::Config::default().page_size(PAGE), sink, project, wrap);
+    follow_in(Api::all(client.clone()), watcher::Config::default(), sink, project, wrap);
 }
 
 /// Follows what `config` selects of one kind.
@@ -159,7 +164,7 @@ fn follow_in<K, I, T>(
     let sink = sink.clone();
     tokio::spawn(async move {
         let kind = K::kind(&());
-        let mut events = pin!(watcher(api, config).backoff(Patience::default()));
+        let mut events = pin!(events(K::kind(&()).into_owned(), api, config));
         let mut arriving = BTreeMap::new();
         while let Some(event) = events.next().await {
             match event {
@@ -173,6 +178,36 @@ fn follow_in<K, I, T>(
             }
         }
     });
+}
+
+/// Watches what `config` selects, each object of it first. They come one by one, so that no more than one is held whole;
+/// where an API server does not do that, in small pages.
+pub(super) fn events<K>(
+    kind: String,
+    api: Api<K>,
+    config: watcher::Config,
+) -> impl Stream<Item = watcher::Result<watcher::Event<K>>>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let one_by_one = watcher(api.clone(), config.clone().streaming_lists()).backoff(Patience::default());
+    let in_pages = watcher(api, config.page_size(PAGE)).backoff(Patience::default());
+    let offered = move |event: &watcher::Result<watcher::Event<K>>| {
+        let not_offered = is_not_offered(event);
+        if not_offered {
+            tracing::info!(kind, "the API server does not send all objects one by one; they are read in pages");
+        }
+        ready(!not_offered)
+    };
+    one_by_one.take_while(offered).chain(in_pages)
+}
+
+/// Whether an API server says that it does not begin a watch with all objects (feature gate WatchList).
+fn is_not_offered<E>(event: &watcher::Result<E>) -> bool {
+    match event {
+        Err(watcher::Error::WatchStartFailed(kube::Error::Api(status))) => status.code == 422,
+        _ => false,
+    }
 }
 
 /// What an event of a watch comes to; nothing while a list is arriving.

@@ -18,17 +18,17 @@ pub struct Place {
     pub free: Resources,
 }
 
-/// Whether one of `places` takes a pod of this spec. Its own node name does not count.
+/// Whether one of `places` takes a pod of this spec, which asks for so much. Its own node name does not count.
 ///
 /// # Errors
 /// Why none does, in words.
-pub fn fits(spec: &core::PodSpec, places: &[Place]) -> Result<(), String> {
+pub fn fits(spec: &core::PodSpec, asked: Resources, places: &[Place]) -> Result<(), String> {
     if places.is_empty() {
         return Err("no node is verified for it".to_owned());
     }
     let mut reasons: BTreeMap<&'static str, u32> = BTreeMap::new();
     for place in places {
-        match against(spec, place) {
+        match against(spec, asked, place) {
             None => return Ok(()),
             Some(reason) => *reasons.entry(reason).or_default() += 1,
         }
@@ -38,7 +38,7 @@ pub fn fits(spec: &core::PodSpec, places: &[Place]) -> Result<(), String> {
 }
 
 /// What speaks against a place.
-fn against(spec: &core::PodSpec, place: &Place) -> Option<&'static str> {
+fn against(spec: &core::PodSpec, asked: Resources, place: &Place) -> Option<&'static str> {
     let Place { node, free } = place;
     let tolerations = spec.tolerations.as_deref().unwrap_or_default();
     let repels = |taint: &core::Taint| {
@@ -54,7 +54,7 @@ fn against(spec: &core::PodSpec, place: &Place) -> Option<&'static str> {
     if !selector.clone().all(|(key, value)| node.labels.get(key) == Some(value)) || !is_wanted(spec, node) {
         return Some("are none that its node selector or affinity asks for");
     }
-    (!free.holds(Resources::asked(spec))).then_some("are full")
+    (!free.holds(asked)).then_some("are full")
 }
 
 fn tolerates(toleration: &core::Toleration, taint: &core::Taint) -> bool {
@@ -121,13 +121,15 @@ mod tests {
     #[track_caller]
     fn takes(spec: serde_json::Value, place: Place, expected: bool) -> String {
         let spec = serde_json::from_value(spec).unwrap();
-        let fitting = fits(&spec, &[place]);
+        let fitting = fits(&spec, ASKED, &[place]);
         assert_eq!(fitting.is_ok(), expected, "{fitting:?}");
         fitting.err().unwrap_or_default()
     }
 
+    const ASKED: Resources = Resources { millicores: 1000, memory: 1000 };
+
     fn plain() -> serde_json::Value {
-        serde_json::json!({"containers": [{"name": "a", "resources": {"requests": {"cpu": "1", "memory": "1k"}}}]})
+        serde_json::json!({"containers": []})
     }
 
     #[test]
@@ -136,7 +138,7 @@ mod tests {
         takes(plain(), place(|place| place.node.ready = false), false);
         takes(plain(), place(|place| place.node.unschedulable = true), false);
         assert!(takes(plain(), place(|place| place.free.millicores = 999), false).contains("1 are full"));
-        assert!(fits(&serde_json::from_value(plain()).unwrap(), &[]).is_err());
+        assert!(fits(&serde_json::from_value(plain()).unwrap(), ASKED, &[]).is_err());
     }
 
     #[test]

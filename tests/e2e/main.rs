@@ -34,6 +34,7 @@ mod older;
 mod outage;
 mod placement;
 mod quiet;
+mod reading;
 mod reapply;
 mod report;
 mod residencies;

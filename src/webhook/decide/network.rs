@@ -156,6 +156,7 @@ mod tests {
     use crate::{
         audit::network::{self, opens_more},
         domain::{Confinement, Mutation},
+        observe::network_policy::Opens,
         webhook::decide::fixture::{mended, space, untouched, with_spec},
     };
     use proptest::prelude::*;
@@ -300,7 +301,7 @@ mod tests {
             let wide = with_spec(json!({"podSelector": {}, "egress": rules(&egress, "to"), "ingress": rules(&ingress, "from")}));
             let by = confinement();
             let spec = mended(POLICIES, wide, Some(&confined(&by)))["spec"].take();
-            let spec = serde_json::from_value(spec).unwrap();
+            let spec = Opens::read(&serde_json::from_value(spec).unwrap());
             prop_assert!(!opens_more(&spec, &by), "{:?}", network::violations(&spec, &by));
         }
     }

@@ -1,6 +1,7 @@
 //! Services and Ingresses: what is reached from outside, and what leads there.
 
 use domicile::observe::convert::{exposed_ingress, exposed_service};
+use k8s_openapi::api::networking::v1::Ingress;
 
 use super::{
     Comparison,
@@ -15,7 +16,7 @@ pub const EXPOSED: Comparison = Comparison {
     of_admission: &[],
     finds: |ground, object| {
         let seen = if object["kind"] == "Ingress" {
-            Some(Seen::Exposed("Ingress", exposed_ingress(&typed(object))))
+            Some(Seen::Exposed("Ingress", exposed_ingress(typed::<Ingress>(object).metadata)))
         } else {
             exposed_service(&typed(object)).map(|exposed| Seen::Exposed("Service", exposed))
         };

@@ -21,7 +21,7 @@ pub const POLICIES: Comparison = Comparison {
     finds: |ground, policy| {
         let policy = Policy::from(typed::<NetworkPolicy>(policy));
         let mut found: BTreeSet<&str> =
-            violations(&policy.spec, &ground.confined.confinement).iter().map(|one| one.rule).collect();
+            violations(&policy.opens, &ground.confined.confinement).iter().map(|one| one.rule).collect();
         found.extend(ground.finds(&Seen::Policy(Box::new(policy))));
         found
     },

@@ -119,6 +119,15 @@ impl Operator {
         child.as_mut()?.try_wait().ok()?.map(|status| status.to_string())
     }
 
+    /// The most memory that it ever held since its start, in bytes.
+    pub fn most_memory(&self) -> u64 {
+        let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = child.as_ref().expect("the operator runs").id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("/proc");
+        let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        kibibytes.and_then(|number| number.trim().parse::<u64>().ok()).expect("VmHWM") * 1024
+    }
+
     /// Everything that it has logged.
     pub fn said(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()

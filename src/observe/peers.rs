@@ -5,6 +5,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
+use super::fingerprint::Fingerprint;
 use crate::domain::keys;
 
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
@@ -17,19 +18,61 @@ const OPENSHIFT_DNS: &str = "dns.operator.openshift.io/daemonset-dns";
 /// Of an expression for peers so many values are read, as in the policy; or they are exactly all of them.
 const READ: usize = 20;
 
-/// Namespaces confined for the same, enforced, and with no pod outside.
-pub(super) fn selects_peers(namespaces: &LabelSelector, confined_for: &[String]) -> bool {
-    let only = |wanted: &'static str| {
-        move |values: &[String]| values.len() <= READ && values.iter().all(|value| value == wanted)
-    };
-    demands(namespaces, keys::CONFINED_FOR, |values| {
-        values == confined_for || (values.len() <= READ && values.iter().all(|value| confined_for.contains(value)))
-    }) && demands(namespaces, keys::ENFORCEMENT, only("Enforce"))
-        && demands(namespaces, keys::PEER, only("true"))
+/// What a peer's selectors demand of what they select, as far as it is judged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// Nothing but pods of the cluster's DNS, in its namespace.
+    pub is_dns: bool,
+    /// For what the namespaces must be confined: each of these, where they must be enforced and without pods outside.
+    confined_for: Vec<Values>,
+}
+
+/// Values of an expression.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Values {
+    /// All of them.
+    Read(Box<[Box<str>]>),
+    /// More than are read.
+    Many(Fingerprint),
+}
+
+impl Demand {
+    /// What is demanded of namespaces, and of their pods.
+    #[must_use]
+    pub fn read(namespaces: &LabelSelector, pods: Option<&LabelSelector>) -> Self {
+        let only = |key, wanted: &'static str| {
+            demands(namespaces, key, |values| values.len() <= READ && values.iter().all(|value| value == wanted))
+        };
+        let is_peer = only(keys::ENFORCEMENT, "Enforce") && only(keys::PEER, "true");
+        let confined_for = values(namespaces, keys::CONFINED_FOR).filter(|_| is_peer).filter_map(Values::read);
+        Self { is_dns: selects_dns(namespaces, pods), confined_for: confined_for.collect() }
+    }
+
+    /// Whether nothing is selected but namespaces that are confined for one of these, enforced, and with no pod outside.
+    #[must_use]
+    pub fn selects_peers(&self, confined_for: &[String]) -> bool {
+        self.confined_for.iter().any(|values| values.lie_in(confined_for))
+    }
+}
+
+impl Values {
+    fn read(values: &[String]) -> Option<Self> {
+        if values.len() > READ {
+            return Fingerprint::of(&values).map(Self::Many);
+        }
+        Some(Self::Read(values.iter().map(|value| value.as_str().into()).collect()))
+    }
+
+    fn lie_in(&self, permitted: &[String]) -> bool {
+        match self {
+            Self::Read(values) => values.iter().all(|value| permitted.iter().any(|one| **one == **value)),
+            Self::Many(all) => Fingerprint::of(&permitted) == Some(*all),
+        }
+    }
 }
 
 /// The cluster's DNS: its pods, in its namespace.
-pub(super) fn selects_dns(namespaces: &LabelSelector, pods: Option<&LabelSelector>) -> bool {
+fn selects_dns(namespaces: &LabelSelector, pods: Option<&LabelSelector>) -> bool {
     let all_of = |known: &'static [&'static str]| {
         move |values: &[String]| values.iter().all(|value| known.contains(&value.as_str()))
     };
@@ -41,12 +84,16 @@ pub(super) fn selects_dns(namespaces: &LabelSelector, pods: Option<&LabelSelecto
 /// Whether everything that is selected has a label with one of the values that `permits` says of all of them. A selector's
 /// parts hold together, so one part that demands enough is enough, whatever stands beside it.
 fn demands(selector: &LabelSelector, key: &str, permits: impl Fn(&[String]) -> bool) -> bool {
+    values(selector, key).any(permits)
+}
+
+/// For each part of a selector that demands values of a label: which ones.
+fn values<'a>(selector: &'a LabelSelector, key: &'a str) -> impl Iterator<Item = &'a [String]> {
     let label = selector.match_labels.as_ref().and_then(|labels| labels.get(key));
-    label.is_some_and(|value| permits(std::slice::from_ref(value)))
-        || selector.match_expressions.iter().flatten().any(|demand| {
-            let values = demand.values.as_deref().unwrap_or_default();
-            demand.key == key && demand.operator == "In" && !values.is_empty() && permits(values)
-        })
+    let expressions = selector.match_expressions.iter().flatten();
+    let demanded = expressions.filter(move |demand| demand.key == key && demand.operator == "In");
+    let listed = demanded.map(|demand| demand.values.as_deref().unwrap_or_default());
+    label.map(std::slice::from_ref).into_iter().chain(listed.filter(|values| !values.is_empty()))
 }
 
 /// Whether everything that is selected has the label, with whatever value.
@@ -73,8 +120,12 @@ mod tests {
         ]})
     }
 
+    fn selects_peers(namespaces: Value, confined_for: &[String]) -> bool {
+        Demand::read(&selector(namespaces), None).selects_peers(confined_for)
+    }
+
     fn are_peers(namespaces: Value) -> bool {
-        selects_peers(&selector(namespaces), &["mainland".to_owned(), "mainland_battery".to_owned()])
+        selects_peers(namespaces, &["mainland".to_owned(), "mainland_battery".to_owned()])
     }
 
     fn is_dns(namespace: &str, pods: Value) -> bool {
@@ -117,12 +168,12 @@ mod tests {
         assert!(!are_peers(demand(&["mainland"; 21])));
         let many: Vec<String> = (0..30).map(|number| format!("mainland_b{number}")).collect();
         let all: Vec<&str> = many.iter().map(String::as_str).collect();
-        assert!(selects_peers(&selector(demand(&all)), &many), "exactly all of them");
+        assert!(selects_peers(demand(&all), &many), "exactly all of them");
     }
 
     #[test]
     fn no_peer_is_permitted_where_there_is_none() {
-        assert!(!selects_peers(&selector(demand(&["mainland"])), &[]));
+        assert!(!selects_peers(demand(&["mainland"]), &[]));
     }
 
     #[test]

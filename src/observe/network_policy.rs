@@ -1,0 +1,260 @@
+//! Network policies, reduced to what they let through.
+//!
+//! A tenant makes single policies as large as the API takes (1.5 MiB), as many as he likes and in namespaces that are not
+//! governed, too. What is kept of one is never larger than its text, and of one that is larger than the API server judges
+//! it is only that it is.
+
+use k8s_openapi::{
+    api::networking::v1::{IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicySpec},
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
+
+use super::{convert::is_managed, fingerprint::Fingerprint, peers::Demand};
+use crate::domain::Cidr;
+
+/// So many rules of a policy are judged, and kept of each direction: as many as `network.yaml` does.
+pub const RULES: usize = 100;
+/// So many peers: as many as `network.yaml` does.
+pub const PEERS: usize = 600;
+
+const ANY_ADDRESS: [&str; 2] = ["0.0.0.0/0", "::/0"];
+/// Of so many exceptions of a block each is known.
+const EXCEPTIONS: usize = 64;
+
+/// A network policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Its UID.
+    pub uid: String,
+    /// What it lets through.
+    pub opens: Opens,
+    /// What its spec is, where it carries Domicile's mark.
+    pub spec: Option<Fingerprint>,
+    /// Whether it carries Domicile's mark.
+    pub managed: bool,
+    /// Whether it is being deleted.
+    pub terminating: bool,
+    /// Whether it has finalizers or owners, by which others could hold or end it.
+    pub encumbered: bool,
+}
+
+impl From<NetworkPolicy> for Policy {
+    fn from(policy: NetworkPolicy) -> Self {
+        let (meta, spec) = (policy.metadata, policy.spec.unwrap_or_default());
+        let managed = is_managed(&meta);
+        Self {
+            opens: Opens::read(&spec),
+            spec: managed.then(|| Fingerprint::of(&spec)).flatten(),
+            managed,
+            terminating: meta.deletion_timestamp.is_some(),
+            encumbered: meta.finalizers.as_ref().is_some_and(|all| !all.is_empty())
+                || meta.owner_references.as_ref().is_some_and(|all| !all.is_empty()),
+            uid: meta.uid.unwrap_or_default(),
+        }
+    }
+}
+
+impl Policy {
+    /// Whether it carries Domicile's mark, says this, and is in nobody else's hands.
+    #[must_use]
+    pub fn stands_as(&self, spec: &NetworkPolicySpec) -> bool {
+        self.managed
+            && !self.terminating
+            && !self.encumbered
+            && self.spec.is_some()
+            && self.spec == Fingerprint::of(spec)
+    }
+}
+
+/// What a policy lets through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opens {
+    /// To where.
+    pub egress: Direction,
+    /// From where.
+    pub ingress: Direction,
+}
+
+impl Opens {
+    /// What `spec` lets through.
+    #[must_use]
+    pub fn read(spec: &NetworkPolicySpec) -> Self {
+        let egress: Vec<&[NetworkPolicyPeer]> =
+            spec.egress.iter().flatten().map(|rule| rule.to.as_deref().unwrap_or_default()).collect();
+        let ingress: Vec<&[NetworkPolicyPeer]> =
+            spec.ingress.iter().flatten().map(|rule| rule.from.as_deref().unwrap_or_default()).collect();
+        Self { egress: Direction::read(&egress), ingress: Direction::read(&ingress) }
+    }
+}
+
+/// The rules of one direction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Direction {
+    /// How large they are.
+    pub size: Size,
+    /// The rules; none where they are too large to be judged.
+    pub rules: Vec<Rule>,
+}
+
+impl Direction {
+    fn read(rules: &[&[NetworkPolicyPeer]]) -> Self {
+        let size = Size::of(rules);
+        let kept = if size.is_judged() { rules } else { &[] };
+        Self { size, rules: kept.iter().map(|peers| Rule::read(peers)).collect() }
+    }
+}
+
+/// How large the rules of a policy are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// How many rules.
+    pub rules: usize,
+    /// How many peers in all of them.
+    pub peers: usize,
+    /// How many of the peers have a namespaceSelector.
+    pub selectors: usize,
+    /// Expressions in the longest selector of those.
+    pub longest: usize,
+}
+
+impl Size {
+    fn of(rules: &[&[NetworkPolicyPeer]]) -> Self {
+        let expressions = |selector: &LabelSelector| selector.match_expressions.as_ref().map_or(0, Vec::len);
+        let selecting = || rules.iter().copied().flatten().filter(|peer| peer.namespace_selector.is_some());
+        let selectors = || selecting().flat_map(|peer| [&peer.namespace_selector, &peer.pod_selector]).flatten();
+        Self {
+            rules: rules.len(),
+            peers: rules.iter().map(|peers| peers.len()).sum(),
+            selectors: selecting().count(),
+            longest: selectors().map(expressions).max().unwrap_or_default(),
+        }
+    }
+
+    /// Of both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            rules: self.rules.saturating_add(other.rules),
+            peers: self.peers.saturating_add(other.peers),
+            selectors: self.selectors.saturating_add(other.selectors),
+            longest: self.longest.max(other.longest),
+        }
+    }
+
+    /// Whether rules of this size are looked into.
+    #[must_use]
+    pub fn is_judged(self) -> bool {
+        self.rules <= RULES && self.peers <= PEERS
+    }
+}
+
+/// One rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// Whether it has no peer, or one that says nothing; both are any address.
+    pub is_bare: bool,
+    /// The blocks of addresses that it names.
+    pub blocks: Vec<Block>,
+    /// What it demands of namespaces, for each peer that has a namespaceSelector. Other peers are pods of the own namespace.
+    pub namespaces: Vec<Demand>,
+}
+
+impl Rule {
+    fn read(peers: &[NetworkPolicyPeer]) -> Self {
+        let demand = |peer: &NetworkPolicyPeer| {
+            peer.namespace_selector.as_ref().map(|namespaces| Demand::read(namespaces, peer.pod_selector.as_ref()))
+        };
+        Self {
+            is_bare: peers.is_empty() || peers.iter().any(says_nothing),
+            blocks: peers.iter().filter_map(|peer| peer.ip_block.as_ref()).map(Block::read).collect(),
+            namespaces: peers.iter().filter_map(demand).collect(),
+        }
+    }
+}
+
+/// A peer that says nothing would be any address; the API server refuses it, so it is never seen.
+fn says_nothing(peer: &NetworkPolicyPeer) -> bool {
+    let NetworkPolicyPeer { ip_block, namespace_selector, pod_selector } = peer;
+    ip_block.is_none() && namespace_selector.is_none() && pod_selector.is_none()
+}
+
+/// An ipBlock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// As it is written.
+    pub cidr: Box<str>,
+    /// The first of its exceptions, where it has any.
+    pub except: Option<Box<[Cidr]>>,
+}
+
+impl Block {
+    fn read(block: &IPBlock) -> Self {
+        let known =
+            |except: &Vec<String>| except.iter().take(EXCEPTIONS).filter_map(|text| text.parse().ok()).collect();
+        Self {
+            cidr: block.cidr.as_str().into(),
+            except: block.except.as_ref().filter(|except| !except.is_empty()).map(known),
+        }
+    }
+
+    /// Every address, without exceptions. What has exceptions is judged as a block like any other.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        ANY_ADDRESS.contains(&&*self.cidr) && self.except.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn read(spec: Value) -> Opens {
+        Opens::read(&serde_json::from_value(spec).unwrap())
+    }
+
+    #[test]
+    fn of_what_is_larger_than_is_judged_only_the_size_is_kept() {
+        let peers = |number: usize| json!([{"to": vec![json!({"podSelector": {}}); number]}]);
+        let ingress = json!([{"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]);
+        let opens = read(json!({"podSelector": {}, "egress": peers(601), "ingress": ingress}));
+        assert!(!opens.egress.size.is_judged() && opens.egress.rules.is_empty());
+        assert_eq!(opens.egress.size, Size { rules: 1, peers: 601, ..Size::default() });
+        assert_eq!(opens.ingress.rules.len(), 1, "the other direction is judged");
+        assert_eq!(read(json!({"podSelector": {}, "egress": peers(600)})).egress.rules.len(), 1);
+        let rules = |number: usize| read(json!({"podSelector": {}, "egress": vec![json!({}); number]})).egress;
+        assert_eq!((rules(100).rules.len(), rules(101).rules.len()), (100, 0));
+    }
+
+    #[test]
+    fn what_is_kept_of_a_peer_is_not_larger_than_its_text() {
+        let demand = |number: usize| json!({"key": "domicile.dev/confined-for", "operator": "In", "values": vec!["mainland"; number]});
+        let kept = |peer: Value| {
+            format!("{:?}", read(json!({"podSelector": {}, "egress": [{"to": [peer]}]})).egress.rules).len()
+        };
+        let many = |number: usize| json!({"namespaceSelector": {"matchLabels": {"domicile.dev/enforcement": "Enforce", "domicile.dev/peer": "true"}, "matchExpressions": [demand(number)]}});
+        assert!(kept(many(10_000)) < kept(many(20)));
+        let team = |number: usize| json!({"namespaceSelector": {"matchExpressions": vec![json!({"key": "team", "operator": "Exists"}); number]}});
+        assert_eq!(kept(team(1)), kept(team(10_000)));
+        let block = |number: usize| json!({"ipBlock": {"cidr": "10.0.0.0/8", "except": vec!["10.1.0.0/16"; number]}});
+        assert_eq!(kept(block(64)), kept(block(10_000)));
+        assert_eq!(kept(json!({"podSelector": {}})), kept(json!({"podSelector": {"matchLabels": {"app": "web"}}})));
+    }
+
+    #[test]
+    fn own_policies_are_known_by_what_they_say() {
+        let spec = |cidr: &str| -> NetworkPolicySpec {
+            serde_json::from_value(json!({"podSelector": {}, "egress": [{"to": [{"ipBlock": {"cidr": cidr}}]}]}))
+                .unwrap()
+        };
+        let live = |labels: Value| -> Policy {
+            let policy = json!({"metadata": {"labels": labels}, "spec": spec("10.0.0.0/8")});
+            serde_json::from_value::<NetworkPolicy>(policy).unwrap().into()
+        };
+        let own = live(json!({"app.kubernetes.io/managed-by": "domicile"}));
+        assert!(own.stands_as(&spec("10.0.0.0/8")) && !own.stands_as(&spec("11.0.0.0/8")));
+        assert!(!live(json!({})).stands_as(&spec("10.0.0.0/8")), "without the mark");
+        assert!(!Policy { encumbered: true, ..own.clone() }.stands_as(&spec("10.0.0.0/8")));
+        assert!(!Policy { terminating: true, ..own }.stands_as(&spec("10.0.0.0/8")));
+    }
+}

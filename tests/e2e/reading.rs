@@ -1,0 +1,89 @@
+//! How the operator reads: what tenants write, they may write as large as the API takes it, and in namespaces that are not
+//! governed, too. None of that may cost the operator the memory that it has, or it would be ended at every start.
+
+use crate::support::{
+    installation::{CHART, with_static_policies},
+    prelude::*,
+    process::repository,
+};
+
+/// How much the chart lets the operator hold, in bytes.
+fn limit() -> u64 {
+    let values = std::fs::read_to_string(repository().join(CHART).join("values.yaml")).unwrap();
+    let mebibytes = parse(&values)["resources"]["limits"]["memory"].as_str().unwrap().trim_end_matches("Mi").to_owned();
+    mebibytes.parse::<u64>().unwrap() << 20
+}
+
+/// What costs most for each byte of its text, as many of each as make hundreds of megabytes where they are kept whole.
+fn dear() -> Vec<(usize, Manifest)> {
+    let egress = |rules: Value| -> Manifest {
+        json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "it"},
+            "spec": {"podSelector": {}, "policyTypes": ["Egress"], "egress": rules}})
+        .into()
+    };
+    let pod = |containers: Value, volumes: Value| -> Manifest {
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "it"},
+            "spec": {"schedulerName": "nobody", "containers": containers, "volumes": volumes}})
+        .into()
+    };
+    let main = || json!([{"name": "main", "image": "i"}]);
+    let volumes: Vec<Value> = (0..40_000).map(|number| json!({"name": format!("v{number}"), "emptyDir": {}})).collect();
+    let shares: Vec<Value> =
+        (0..10_000).map(|number| json!({"name": format!("v{number}"), "hostPath": {"path": "/"}})).collect();
+    let variables = vec![json!({"name": "a"}); 100_000];
+    let subjects = vec![json!({"kind": "Group", "name": "a", "apiGroup": "rbac.authorization.k8s.io"}); 20_000];
+    vec![
+        (12, egress(json!([{"to": vec![json!({"podSelector": {}}); 50_000]}]))),
+        (1, egress(json!(vec![json!({}); 200_000]))),
+        (2, egress(json!([{"ports": vec![json!({"port": 1}); 50_000]}]))),
+        (1, pod(main(), json!(volumes))),
+        (1, pod(main(), json!(shares))),
+        (2, pod(json!([{"name": "main", "image": "i", "env": variables}]), json!([]))),
+        (10, json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "it"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"}, "subjects": subjects}).into()),
+    ]
+}
+
+#[test]
+fn the_largest_objects_of_tenants_do_not_cost_the_operator_its_memory() {
+    let stage = alone();
+    let past = stage.ungoverned();
+    for (kind, (number, manifest)) in dear().into_iter().enumerate() {
+        for one in 0..number {
+            let named = manifest.clone().named(&format!("it-{kind}-{one}")).in_namespace(&past.name);
+            stage.admin.create(&named).expected();
+        }
+    }
+    let within_the_limit = |when: &str| {
+        let (most, limit) = (stage.operator.most_memory(), limit());
+        say(&format!("reading: {when} at most {} MiB of {}", most >> 20, limit >> 20));
+        assert!(most < limit, "{when} the operator held {most} bytes, and the chart lets it hold {limit}");
+    };
+    within_the_limit("while they came");
+    // It is started afresh, and then they are governed.
+    stage.operator.kill();
+    stage.operator.start().unwrap();
+    let shop = stage.governed("mainland");
+    shop.accepts(shop.pod("web"));
+    shop.runs("web");
+    within_the_limit("at a start");
+    past.label("domicile.dev/residency", "mainland");
+    eventually("the namespace is told which policy is too large", LATER, || {
+        let reason = past.annotation("domicile.dev/refused-because");
+        when(reason.contains("is too large to be judged"), || reason)
+    });
+    within_the_limit("when they became governed");
+    past.is_deleted();
+}
+
+#[test]
+fn where_an_api_server_does_not_send_all_objects_one_by_one_they_are_read_in_pages() {
+    let stage = with_static_policies();
+    let gates = stage.admin.kubectl("get --raw /metrics").expected();
+    assert!(gates.contains("kubernetes_feature_enabled{name=\"WatchList\",stage=\"BETA\"} 0"), "the gate is on");
+    stage.install().unwrap();
+    let shop = stage.governed("mainland");
+    shop.accepts(shop.pod("web"));
+    shop.runs("web");
+    assert!(stage.operator.said().contains("they are read in pages"), "{}", stage.operator.last_words(40));
+}
