@@ -16,6 +16,7 @@ mod namespace;
 mod older;
 mod operator;
 mod outcome;
+mod pace;
 pub(crate) mod policies;
 mod queue;
 mod status;

@@ -21,6 +21,7 @@ use super::{
     memory::Memory,
     namespace::{self, Meaning},
     outcome::Written,
+    pace::Pace,
     queue::Queue,
     status,
     surroundings::Surroundings,
@@ -68,6 +69,7 @@ pub struct Operator {
     told_locations: BTreeMap<String, Location>,
     settled_at: BTreeMap<String, Instant>,
     memory: Memory,
+    pace: Pace,
     evictions: eviction::History,
     read: HashSet<std::mem::Discriminant<Change>>,
 }
@@ -96,6 +98,7 @@ impl Operator {
             told_locations: BTreeMap::new(),
             settled_at: BTreeMap::new(),
             memory: Memory::default(),
+            pace: Pace::default(),
             evictions: eviction::History::default(),
             read: HashSet::new(),
         }
@@ -175,7 +178,8 @@ impl Operator {
         let told_at = self.residencies_told_at(now);
         for work in self.world.take_due() {
             let at = match &work {
-                Work::Node(_) | Work::Namespace(_) | Work::Eviction(_) | Work::Class(_) | Work::ClusterPolicy(_) => now,
+                Work::Namespace(name) => self.pace.next_look(name, now),
+                Work::Node(_) | Work::Eviction(_) | Work::Class(_) | Work::ClusterPolicy(_) => now,
                 Work::Residency(_) => told_at,
                 Work::DataCenter(_) => now + STATUS_DELAY,
             };
@@ -254,6 +258,7 @@ impl Operator {
         self.judge(name);
         let Some(space) = self.world.snapshot.namespaces.get(name) else {
             self.settled_at.remove(name);
+            self.pace.forget(name);
             return None;
         };
         let now = Instant::now();
@@ -268,6 +273,10 @@ impl Operator {
         }
         self.queue.add(Work::Eviction(name.to_owned()), now);
         let step = namespace::next(&self.world, space, settled_at.map(|at| now - at));
+        match &step {
+            Some(_) => self.pace.forget(name),
+            None => self.pace.rests(name, now),
+        }
         let restored = self.memory.policies(&self.world, space, step.as_ref());
         self.tell(restored);
         let (space, step) = (self.world.snapshot.namespaces.get(name)?, step?);
