@@ -252,7 +252,6 @@ pub struct Allowance {
     /// Blocks of addresses. The platform team vouches that they are in the country.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 64))]
-    #[x_kube(validation = Rule::new("self.all(block, !isCIDR(block) || cidr(block).prefixLength() > 0)").message("0.0.0.0/0 and ::/0 are everywhere, not in the country; name the networks that are meant"))]
     pub cidrs: Vec<CidrText>,
     /// Namespaces; with podSelector, the pods in them that it selects.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -64,6 +64,11 @@ impl JsonSchema for CidrText {
                     "messageExpression": "self + ' has host bits set; write the first address of the network, 10.20.0.0/16 and not 10.20.3.1/16'",
                     "message": "has host bits set; write the first address of the network, 10.20.0.0/16 and not 10.20.3.1/16",
                 },
+                {
+                    "rule": "!isCIDR(self) || cidr(self).prefixLength() > 0",
+                    "messageExpression": "self + ' is everywhere, not in the country; name the networks that are meant'",
+                    "message": "0.0.0.0/0 and ::/0 are everywhere, not in the country; name the networks that are meant",
+                },
             ],
         })
     }

@@ -80,6 +80,7 @@ fn networks_do_not_overlap() {
         refused(&with("[10.20.0.0/16, 10.20.5.0/24]"), &[&format!("spec.{field}"), "keep the larger one"]);
         refused(&with("[10.20.0.0/16, 10.20.0.0/16]"), &[&format!("spec.{field}")]);
         refused(&with("[10.20.0.1/16]"), &[&format!("spec.{field}[0]"), "host bits", "10.20.0.0/16"]);
+        refused(&with("[0.0.0.0/0]"), &[&format!("spec.{field}[0]"), "0.0.0.0/0 is everywhere"]);
         refused(&with("[shanghai]"), &[&format!("spec.{field}[0]"), "CIDR notation", "10.20.0.0/16"]);
     }
 }
