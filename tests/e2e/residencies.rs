@@ -104,3 +104,26 @@ fn a_residency_that_is_named_is_not_deleted() {
         when(left.is_none(), || left.unwrap_or_default()["metadata"]["name"].to_string())
     });
 }
+
+#[test]
+fn a_weaker_residency_is_warned_of() {
+    let stage = shared();
+    let made = stage.makes_residency("weakened", "{jurisdictions: [CN]}");
+    let change = |spec: Value| {
+        let reply = stage.platform_team().patch(&DATA_RESIDENCY, "", made.name(), &json!({"spec": spec}));
+        let warnings = reply.warnings.join("\n");
+        reply.expected();
+        warnings
+    };
+    let weaker = change(json!({"enforcement": "Warn"}));
+    assert!(
+        weaker.contains(
+            "[domicile/weakening] DataResidency weakened: this request takes enforcement from Enforce to Warn"
+        ),
+        "{weaker}"
+    );
+    assert_eq!(change(json!({"enforcement": "Enforce"})), "");
+    let wider = change(json!({"jurisdictions": ["CN", "HK"]}));
+    assert!(wider.contains("lets data go to HK, too"), "{wider}");
+    assert_eq!(change(json!({"jurisdictions": ["HK"]})), "");
+}
