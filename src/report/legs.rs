@@ -188,11 +188,12 @@ fn mutation(outcome: &Outcome<'_>) -> Option<Judgement> {
 }
 
 fn data_center(outcome: &Outcome<'_>) -> Option<Judgement> {
-    outcome
-        .resolved
-        .refused_because
-        .as_ref()
-        .map(|reason| Judgement::no("NoDataCenter", format!("nothing governed may start: {reason}")))
+    let reason = outcome.resolved.refused_because.as_ref()?;
+    let what = match outcome.resolved.mode {
+        Mode::Enforce => "nothing governed may start",
+        Mode::Warn | Mode::Audit => "with enforcement: Enforce nothing governed could start",
+    };
+    Some(Judgement::no("NoDataCenter", format!("{what}: {reason}")))
 }
 
 fn confined(outcome: &Outcome<'_>) -> Option<Judgement> {
@@ -347,9 +348,13 @@ mod tests {
 
     #[test]
     fn a_cluster_that_is_not_in_the_country_is_not_ready() {
-        let mut seen = Seen::well();
-        seen.resolved.refused_because = Some("this cluster has no data center in CN with a verified node".into());
-        assert!(says(seen, "Ready", "False", "NoDataCenter").contains("CN"));
+        for (mode, words) in [(Mode::Enforce, "nothing governed may start: "), (Mode::Audit, "could start: ")] {
+            let mut seen = Seen::well();
+            seen.mode = mode;
+            seen.resolved.refused_because = Some("this cluster has no data center in CN with a verified node".into());
+            let said = says(seen, "Ready", "False", "NoDataCenter");
+            assert!(said.contains(words) && said.contains("CN"), "{said}");
+        }
     }
 
     #[test]
