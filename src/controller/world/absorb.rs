@@ -6,7 +6,7 @@ use super::{Work, World};
 use crate::{
     controller::delta::{namespaces_of, put, touched},
     domain::{Catalogue, Named, keys},
-    observe::{Change, ClusterPolicy, Delta, Key, Namespace, Node, Pod, Receivers, model::Exposed},
+    observe::{Change, ClusterPolicy, Delta, Key, Namespace, Node, Pod, Receivers, Snapshot, model::Exposed},
     resolve::{self, Facilities, Location, Residency, Sites},
 };
 
@@ -34,32 +34,14 @@ impl World {
             }
             Change::Node(delta) => self.absorb_nodes(delta),
             Change::Namespace(delta) => self.absorb_namespaces(delta),
-            Change::Pod(delta) => {
-                let spaces = namespaces_of(&delta, &self.snapshot.pods);
-                put(&mut self.snapshot.pods, delta);
-                self.mark_governed(spaces);
-            }
-            Change::Claim(delta) => {
-                let spaces = namespaces_of(&delta, &self.snapshot.claims);
-                put(&mut self.snapshot.claims, delta);
-                self.mark_governed(spaces);
-            }
-            Change::Policy(delta) => {
-                let spaces = namespaces_of(&delta, &self.snapshot.policies);
-                put(&mut self.snapshot.policies, delta);
-                self.mark_governed(spaces);
-            }
+            Change::Pod(delta) => self.absorb_of_namespaces(delta, |known| &mut known.pods),
+            Change::Claim(delta) => self.absorb_of_namespaces(delta, |known| &mut known.claims),
+            Change::Policy(delta) => self.absorb_of_namespaces(delta, |known| &mut known.policies),
             Change::Endpoints(delta) => {
-                let spaces = namespaces_of(&delta, &self.snapshot.endpoints);
-                put(&mut self.snapshot.endpoints, delta);
-                self.mark_sending(&spaces);
-                self.mark_governed(spaces);
+                self.mark_sending(&namespaces_of(&delta, &self.snapshot.endpoints));
+                self.absorb_of_namespaces(delta, |known| &mut known.endpoints);
             }
-            Change::RoleBinding(delta) => {
-                let spaces = namespaces_of(&delta, &self.snapshot.role_bindings);
-                put(&mut self.snapshot.role_bindings, delta);
-                self.mark_governed(spaces);
-            }
+            Change::RoleBinding(delta) => self.absorb_of_namespaces(delta, |known| &mut known.role_bindings),
             Change::Volume(delta) => {
                 put(&mut self.snapshot.volumes, delta);
                 let governed = self.governed();
@@ -83,11 +65,21 @@ impl World {
             Change::ClusterPolicy(delta) => self.absorb_cluster_policies(delta),
             Change::Device(delta) => {
                 let delta = delta.unwrap_or_else(|| Delta::Replaced(BTreeMap::new()));
-                let spaces = namespaces_of(&delta, &self.snapshot.devices);
-                put(&mut self.snapshot.devices, delta);
-                self.mark_governed(spaces);
+                self.absorb_of_namespaces(delta, |known| &mut known.devices);
             }
         }
+    }
+
+    /// Takes in what is judged with the namespace that it is in, and with no other.
+    fn absorb_of_namespaces<T>(
+        &mut self,
+        delta: Delta<Key, T>,
+        known: impl Fn(&mut Snapshot) -> &mut BTreeMap<Key, T>,
+    ) {
+        let all = known(&mut self.snapshot);
+        let spaces = namespaces_of(&delta, all);
+        put(all, delta);
+        self.mark_governed(spaces);
     }
 
     fn absorb_exposed(&mut self, delta: Delta<Key, Exposed>, kind: &'static str) {
