@@ -1,0 +1,168 @@
+//! How a step is carried out: requests, and the waits between them.
+
+use std::time::Duration;
+
+use futures::{StreamExt as _, TryStreamExt as _, future::try_join, stream};
+use k8s_openapi::api::networking::v1::NetworkPolicySpec;
+use kube::Client;
+
+use super::{Meaning, Step, refuse_while_open};
+use crate::{
+    apply,
+    audit::network::opens_more,
+    compile::namespace::{self, NamespacePatch, close, confine},
+    controller::{older::list, outcome::Written},
+    domain::{Confinement, keys},
+    observe::{Change, Delta, Key, Namespace, Policy},
+};
+
+/// How long requests that were admitted before a label was seen may take to become visible. API servers see a label after
+/// some milliseconds (measured: p99 12 ms); this leaves room for a slow one.
+const SETTLING: Duration = Duration::from_millis(250);
+
+/// So often an older policy is touched before it counts as one that cannot be narrowed.
+const TOUCHES: usize = 5;
+/// The pause between two touches.
+const BETWEEN_TOUCHES: Duration = Duration::from_millis(100);
+/// Policies that are touched at a time.
+const TOUCHED_AT_ONCE: usize = 16;
+
+/// Carries a step out.
+///
+/// # Errors
+/// Why it was not done; the next step is decided afresh.
+pub async fn carry_out(client: Client, space: Namespace, step: Step) -> Result<Written, apply::Error> {
+    let name = space.name.clone();
+    match step {
+        Step::Policy { key, spec: Some(spec) } => {
+            let written = apply_policy(client.clone(), Some((key.clone(), spec))).await;
+            if let Err(apply::Error::Refused(reason)) = &written
+                && key.name == keys::ISOLATING_POLICY
+            {
+                close_unisolated(client, &space, reason).await?;
+            }
+            Ok(Written { changes: written?.into_iter().collect(), ..Written::default() })
+        }
+        Step::Policy { key, spec: None } => {
+            apply::delete_policy(client, &key).await?;
+            Ok(Written::one(Change::Policy(Delta::Gone(key))))
+        }
+        Step::Open { isolating, permitting, wanted } => {
+            let mut changes = Vec::new();
+            changes.extend(apply_policy(client.clone(), isolating).await?);
+            let closing = close(&space, &wanted);
+            let (closed, permitted) =
+                try_join(write(client.clone(), &space, &closing), apply_policy(client.clone(), permitting)).await?;
+            changes.extend(permitted);
+            // One request is judged by several plug-ins and policies, and each looks at the namespace anew: none may have seen it
+            // without a rule, above all Pod Security, and another one confined.
+            tokio::time::sleep(SETTLING).await;
+            let after = write(client, &closed, &confine(&closed, &wanted)).await?;
+            changes.push(Change::Namespace(Delta::Applied(name, after)));
+            Ok(Written { changes, ..Written::default() }.meaning(Meaning::Confined))
+        }
+        Step::Patch { patch, meaning } => {
+            let after = write(client, &space, &patch).await?;
+            Ok(Written::one(Change::Namespace(Delta::Applied(name, after))).meaning(meaning))
+        }
+        Step::List { wanted, never_governed } => list(client, space, *wanted, never_governed).await,
+        Step::Settle { wanted, wide } => settle(client, space, *wanted, wide).await,
+    }
+}
+
+async fn apply_policy(
+    client: Client,
+    wanted: Option<(Key, Box<NetworkPolicySpec>)>,
+) -> Result<Option<Change>, apply::Error> {
+    let Some((key, spec)) = wanted else { return Ok(None) };
+    let policy = apply::apply_policy(client, &key, *spec).await?;
+    Ok(Some(Change::Policy(Delta::Applied(key, policy))))
+}
+
+/// Nothing may start in a namespace that cannot be isolated.
+async fn close_unisolated(client: Client, space: &Namespace, reason: &str) -> Result<(), apply::Error> {
+    let reason: String = reason.chars().take(300).collect();
+    let patch =
+        namespace::refuse(space, &format!("NetworkPolicy {} cannot be written ({reason})", keys::ISOLATING_POLICY));
+    if patch.is_empty() {
+        return Ok(());
+    }
+    tracing::warn!(namespace = %space.name, reason, "a namespace cannot be isolated; closing it");
+    apply::patch_namespace(client, space, &patch).await.map(drop)
+}
+
+/// Writes a confinement. Where the API server does not take it (others' annotations may have used up what an object can
+/// hold), the namespace is closed by taking its mode away, which is a label and always fits.
+pub(in crate::controller) async fn write(
+    client: Client,
+    space: &Namespace,
+    patch: &NamespacePatch,
+) -> Result<Namespace, apply::Error> {
+    let answer = apply::patch_namespace(client.clone(), space, patch).await;
+    if let Err(apply::Error::Refused(reason)) = &answer
+        && space.labels.contains_key(keys::ENFORCEMENT)
+    {
+        tracing::warn!(namespace = %space.name, %reason, "a confinement cannot be written; closing the namespace");
+        let gone = [keys::ENFORCEMENT, keys::PEER].map(|key| (key.to_owned(), None));
+        let closed = NamespacePatch { labels: gone.into(), ..NamespacePatch::default() };
+        apply::patch_namespace(client, space, &closed).await?;
+    }
+    answer
+}
+
+/// What a touch came to.
+enum Narrowed {
+    /// The policy opens no more than is permitted.
+    Exactly(Box<Policy>),
+    /// It still opens more.
+    No,
+    /// It is not there.
+    Gone,
+}
+
+/// Touches a tenant's older policy until it is narrowed; some times, since the API server may not have seen yet that the
+/// namespace is confined.
+async fn narrow(client: Client, key: &Key, wanted: &Confinement) -> Result<Narrowed, apply::Error> {
+    for _ in 0..TOUCHES {
+        match apply::touch_policy(client.clone(), key).await {
+            Ok(policy) if !opens_more(&policy.opens, wanted) => return Ok(Narrowed::Exactly(Box::new(policy))),
+            Ok(_) | Err(apply::Error::Refused(_)) => {}
+            Err(apply::Error::NotFound) => return Ok(Narrowed::Gone),
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(BETWEEN_TOUCHES).await;
+    }
+    Ok(Narrowed::No)
+}
+
+/// Narrows older policies, opens, and lets no pod be bound yet.
+async fn settle(
+    client: Client,
+    space: Namespace,
+    mut wanted: Confinement,
+    wide: Vec<Key>,
+) -> Result<Written, apply::Error> {
+    tokio::time::sleep(SETTLING).await;
+    let mut written = Written::default();
+    let mut still_wide = None;
+    let touches = wide.into_iter().map(|key| {
+        let (client, wanted) = (client.clone(), &wanted);
+        async move { narrow(client, &key, wanted).await.map(|narrowed| (key, narrowed)) }
+    });
+    let touched: Vec<_> = stream::iter(touches).buffer_unordered(TOUCHED_AT_ONCE).try_collect().await?;
+    for (key, narrowed) in touched {
+        match narrowed {
+            Narrowed::Gone => {}
+            Narrowed::Exactly(policy) => written.push(Change::Policy(Delta::Applied(key, *policy))),
+            Narrowed::No => drop(still_wide.get_or_insert(key)),
+        }
+    }
+    refuse_while_open(&mut wanted, still_wide.as_ref());
+    let pods = apply::pods_of(client.clone(), &space.name).await?;
+    wanted.held_pods = vec![keys::ALL_PODS.to_owned()];
+    // Whether bound pods stand outside is judged by what the watch brings, in the step that follows.
+    wanted.peer &= !pods.iter().any(|(_, pod)| pod.node.is_some() && pod.is_active());
+    let after = write(client, &space, &confine(&space, &wanted)).await?;
+    written.push(Change::Namespace(Delta::Applied(space.name.clone(), after)));
+    Ok(written.meaning(Meaning::Confined))
+}
