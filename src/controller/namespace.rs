@@ -36,6 +36,7 @@ pub(super) use carry_out::write;
 pub const BINDING_HOLD: Duration = Duration::from_secs(12);
 /// So long pods that were listed when a namespace was confined are held though no watch has brought them.
 pub const HELD_GRACE: Duration = Duration::from_secs(60);
+
 /// What to do next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
