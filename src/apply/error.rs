@@ -19,6 +19,9 @@ pub enum Error {
     /// No answer in time.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
+    /// An answer that cannot be read.
+    #[error("it was done, or it is there, but the answer cannot be read")]
+    Unreadable,
     /// Anything else.
     #[error(transparent)]
     Request(Box<kube::Error>),
@@ -30,7 +33,7 @@ impl Error {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Conflict | Self::NotFound => Outcome::Conflict,
-            Self::Refused(_) | Self::TimedOut(_) | Self::Request(_) => Outcome::Failed,
+            Self::Refused(_) | Self::TimedOut(_) | Self::Unreadable | Self::Request(_) => Outcome::Failed,
         }
     }
 }

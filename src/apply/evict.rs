@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Pod as LivePod, PodSpec};
+use k8s_openapi::api::core::v1::{Pod as WholePod, PodSpec};
 use kube::{
     Api, Client,
     api::{DeleteParams, EvictParams, PostParams, Preconditions},
@@ -10,7 +10,7 @@ use kube::{
 
 use super::{Error, write::limited};
 use crate::{
-    observe::{Key, Pod, Volume, pod::Sent},
+    observe::{Key, Pod, Volume, pod::LivePod, sent::Sent},
     resolve::{Place, fits},
 };
 
@@ -55,14 +55,15 @@ pub enum Moved {
 /// Why that is not known.
 pub async fn evict(client: Client, eviction: &Eviction) -> Result<Moved, Error> {
     let Eviction { key, pod, places, claims } = eviction;
-    let pods = Api::<LivePod>::namespaced(client, &key.namespace);
-    let live = match limited(pods.get(&key.name)).await {
-        Ok(live) => live,
+    let pods = Api::<WholePod>::namespaced(client.clone(), &key.namespace);
+    let live = match limited(Api::<Sent<WholePod>>::namespaced(client, &key.namespace).get(&key.name)).await {
+        Ok(Sent::Read(live)) => *live,
+        Ok(Sent::Unreadable(_)) => return Ok(Moved::Left("it cannot be read".to_owned())),
         Err(Error::NotFound) => return Ok(Moved::Changed),
         Err(error) => return Err(error),
     };
     let metadata = live.metadata.clone();
-    let now = Pod::from(Sent::of(&live).map_err(kube::Error::SerdeError)?);
+    let now = Pod::from(LivePod::of(&live).map_err(kube::Error::SerdeError)?);
     if now.uid != pod.uid || now.node != pod.node || now.pins != pod.pins || now.terminating || !now.is_active() {
         return Ok(Moved::Changed);
     }

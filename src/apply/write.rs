@@ -23,7 +23,11 @@ use serde_json::{Value, json};
 use crate::{
     compile::{Changes, namespace::NamespacePatch},
     domain::keys,
-    observe::{Class, Key, Namespace, Node, Pod, Policy, RoleBinding, pod::Sent},
+    observe::{
+        Class, Key, Namespace, Node, Pod, Policy, RoleBinding,
+        pod::LivePod,
+        sent::{Reads, Sent, Unread},
+    },
 };
 
 use super::Error;
@@ -56,7 +60,7 @@ pub(super) fn own() -> PatchParams {
 /// Why it was not done.
 pub async fn label_node(client: Client, name: &str, changes: &Changes) -> Result<Node, Error> {
     let patch = Patch::Merge(json!({"metadata": {"labels": changes}}));
-    limited(Api::<LiveNode>::all(client).patch(name, &merge(), &patch)).await.map(Node::from)
+    limited(Api::<Sent<LiveNode>>::all(client).patch(name, &merge(), &patch)).await.and_then(reduced)
 }
 
 /// Sets and takes away labels and annotations of a namespace, if it has not changed since it was read.
@@ -72,7 +76,7 @@ pub async fn patch_namespace(client: Client, read: &Namespace, patch: &Namespace
         "annotations": annotations,
     });
     let patch = Patch::Merge(json!({"metadata": metadata}));
-    limited(Api::<LiveNamespace>::all(client).patch(&read.name, &merge(), &patch)).await.map(Namespace::from)
+    limited(Api::<Sent<LiveNamespace>>::all(client).patch(&read.name, &merge(), &patch)).await.and_then(reduced)
 }
 
 /// Writes a whole StorageClass.
@@ -97,7 +101,7 @@ pub async fn delete_class(client: Client, name: &str) -> Result<(), Error> {
 /// # Errors
 /// Why it was not done, or that what stands is still not what was written.
 pub async fn apply_policy(client: Client, key: &Key, spec: NetworkPolicySpec) -> Result<Policy, Error> {
-    let written = Api::<NetworkPolicy>::namespaced(client.clone(), &key.namespace);
+    let written = Api::<Sent<NetworkPolicy>>::namespaced(client.clone(), &key.namespace);
     for _ in 0..TAKEOVERS {
         let standing = apply_once(client.clone(), key, spec.clone()).await?;
         if standing.stands_as(&spec) {
@@ -132,8 +136,8 @@ async fn apply_once(client: Client, key: &Key, spec: NetworkPolicySpec) -> Resul
         },
         spec: Some(spec),
     };
-    let written = Api::<NetworkPolicy>::namespaced(client, &key.namespace);
-    limited(written.patch(&key.name, &own(), &Patch::Apply(&policy))).await.map(Policy::from)
+    let written = Api::<Sent<NetworkPolicy>>::namespaced(client, &key.namespace);
+    limited(written.patch(&key.name, &own(), &Patch::Apply(&policy))).await.and_then(reduced)
 }
 
 /// Deletes a network policy of Domicile's.
@@ -150,8 +154,8 @@ pub async fn delete_policy(client: Client, key: &Key) -> Result<(), Error> {
 /// # Errors
 /// Why it was not done.
 pub async fn touch_policy(client: Client, key: &Key) -> Result<Policy, Error> {
-    let written = Api::<NetworkPolicy>::namespaced(client, &key.namespace);
-    limited(written.patch(&key.name, &merge(), &Patch::Merge(json!({})))).await.map(Policy::from)
+    let written = Api::<Sent<NetworkPolicy>>::namespaced(client, &key.namespace);
+    limited(written.patch(&key.name, &merge(), &Patch::Merge(json!({})))).await.and_then(reduced)
 }
 
 /// The pods of a namespace as the API server has them now, not as a watch has brought them.
@@ -159,8 +163,8 @@ pub async fn touch_policy(client: Client, key: &Key) -> Result<Policy, Error> {
 /// # Errors
 /// Why they could not be read.
 pub async fn pods_of(client: Client, namespace: &str) -> Result<Vec<(Key, Pod)>, Error> {
-    let pods = Api::<Sent>::namespaced(client, namespace);
-    in_pages(&pods, |pod| (Key::new(namespace, &pod.name_any()), Pod::from(pod))).await
+    let pods = in_pages(&Api::<Sent<LivePod>>::namespaced(client, namespace)).await?;
+    Ok(pods.into_iter().map(|(name, pod)| (Key::new(namespace, &name), pod)).collect())
 }
 
 /// The RoleBindings of a namespace as the API server has them now, not as a watch has brought them.
@@ -168,24 +172,35 @@ pub async fn pods_of(client: Client, namespace: &str) -> Result<Vec<(Key, Pod)>,
 /// # Errors
 /// Why they could not be read.
 pub async fn role_bindings_of(client: Client, namespace: &str) -> Result<Vec<RoleBinding>, Error> {
-    let bindings = Api::<LiveRoleBinding>::namespaced(client, namespace);
-    in_pages(&bindings, RoleBinding::from).await
+    let bindings = in_pages(&Api::<Sent<LiveRoleBinding>>::namespaced(client, namespace)).await?;
+    Ok(bindings.into_iter().map(|(_, binding)| binding).collect())
 }
 
-/// Lists a few at a time, and keeps what matters of each: tenants make single objects as large as the API takes.
-async fn in_pages<K, T>(api: &Api<K>, project: impl Fn(K) -> T) -> Result<Vec<T>, Error>
+/// Lists a few at a time, and keeps what matters of each by its name: tenants make single objects as large as the API takes.
+async fn in_pages<K, T>(api: &Api<Sent<K>>) -> Result<Vec<(String, T)>, Error>
 where
-    K: Clone + DeserializeOwned + Debug,
+    K: Resource + Reads + Clone + Debug + Into<T>,
+    T: Unread,
 {
     let mut kept = Vec::new();
     let mut page = ListParams::default().limit(PAGE);
     loop {
         let listed = limited(api.list(&page)).await?;
-        kept.extend(listed.items.into_iter().map(&project));
+        for sent in listed.items {
+            kept.push((sent.meta().name.clone().unwrap_or_default(), reduced(sent)?));
+        }
         match listed.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => page = page.continue_token(&token),
             None => return Ok(kept),
         }
+    }
+}
+
+/// What matters of an object.
+fn reduced<K: Into<T>, T: Unread>(sent: Sent<K>) -> Result<T, Error> {
+    match sent {
+        Sent::Read(object) => Ok((*object).into()),
+        Sent::Unreadable(meta) => T::unread(&meta).ok_or(Error::Unreadable),
     }
 }
 

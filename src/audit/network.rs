@@ -10,7 +10,7 @@ use crate::{
     domain::{Cidr, Confinement, Finding, Ingress, Leg, Mode, Subject, TenantPolicies, Verdict, keys},
     observe::{
         Key, Policy,
-        network_policy::{Block, Direction, Opens, Rule, Size},
+        network_policy::{Direction, Opens, Rule, Size},
     },
 };
 
@@ -124,17 +124,22 @@ fn rules<'a>(policy: &'a Opens, confinement: &Confinement) -> Vec<Named<'a>> {
     judged(policy, confinement).zip([true, false]).flat_map(named).collect()
 }
 
-/// The bounds of the policy's `isBounded` and `isJudgeable`.
+/// The bounds of the policy's `isBounded` and `isJudgeable`; a block that a rule repeats is counted once.
 fn is_too_large(rules: &[Named<'_>], size: Size, confinement: &Confinement) -> bool {
     let networks = confinement.networks.len();
     let literal: BTreeSet<String> = confinement.networks.iter().map(ToString::to_string).collect();
-    let blocks = rules.iter().flat_map(|named| &named.rule.blocks);
-    let compared = blocks.filter(|block| !literal.contains(&*block.cidr)).count();
+    let blocks =
+        rules.iter().flat_map(|named| named.rule.networks.iter().map(ToString::to_string).chain(others(named)));
+    let compared = blocks.filter(|block| !literal.contains(block)).count();
     !(size.is_judged()
         && size.peers.saturating_mul(networks) <= 200_000
         && size.selectors <= 100
         && size.longest <= 15
         && compared.saturating_mul(networks) <= 5000)
+}
+
+fn others(named: &Named<'_>) -> impl Iterator<Item = String> {
+    named.rule.blocks.iter().map(|block| block.cidr.to_string())
 }
 
 fn too_large(policy: &Opens, confinement: &Confinement) -> Violation {
@@ -184,20 +189,18 @@ fn opened(rules: &[Named<'_>], confinement: &Confinement) -> Vec<Violation> {
 
 fn any_address(rules: &[Named<'_>]) -> Vec<String> {
     let bare = rules.iter().filter(|named| named.rule.is_bare);
-    let with_any = rules.iter().filter(|named| named.rule.blocks.iter().any(Block::is_any));
+    let with_any = rules.iter().filter(|named| named.rule.names_any());
     bare.map(|named| format!("{} names no peer, which is any address", named.name))
         .chain(with_any.map(|named| format!("{} names any address (0.0.0.0/0 or ::/0)", named.name)))
         .collect()
 }
 
 fn foreign_blocks(rules: &[Named<'_>], confinement: &Confinement) -> Vec<String> {
-    let is_permitted = |block: &Block| {
-        block.cidr.parse::<Cidr>().is_ok_and(|cidr| confinement.networks.iter().any(|network| network.contains(&cidr)))
-    };
+    let is_permitted = |cidr: Cidr| confinement.networks.iter().any(|network| network.contains(&cidr));
     let mut found = Vec::new();
     for Named { name, rule, .. } in rules {
-        let foreign = rule.blocks.iter().filter(|block| !block.is_any() && !is_permitted(block));
-        found.extend(foreign.map(|block| format!("{name} names ipBlock {}", block.cidr)));
+        let foreign = rule.named().filter(|(_, network)| !network.is_some_and(is_permitted));
+        found.extend(foreign.map(|(text, _)| format!("{name} names ipBlock {text}")));
     }
     found
 }
@@ -259,6 +262,11 @@ mod tests {
     fn ingress(peers: Value) -> Vec<&'static str> {
         let policy = spec(json!({"podSelector": {}, "ingress": [{"from": peers}]}));
         violations(&policy, &confinement()).iter().map(|violation| violation.rule).collect()
+    }
+
+    /// The last two numbers of so many addresses.
+    fn hosts(number: usize) -> impl Iterator<Item = String> {
+        (0..number).map(|host| format!("{}.{}", host / 256, host % 256))
     }
 
     fn block(cidr: &str) -> Value {
@@ -347,13 +355,14 @@ mod tests {
     fn what_only_the_api_server_finds_too_large_is_judged_here() {
         let networks = (0..10).map(|number| format!("10.{number}.0.0/16").parse().unwrap()).collect();
         let confinement = Confinement { networks, ..confinement() };
-        let policy = |cidr: &str| {
-            let peers = vec![json!({"ipBlock": {"cidr": cidr}}); 501];
+        let policy = |network: &str| {
+            let peers: Vec<Value> =
+                hosts(501).map(|host| json!({"ipBlock": {"cidr": format!("{network}.{host}/32")}})).collect();
             spec(json!({"podSelector": {}, "egress": [{"to": peers}]}))
         };
-        assert_eq!(violations(&policy("10.7.1.0/24"), &confinement)[0].rule, SIZE);
-        assert!(!opens_more(&policy("10.7.1.0/24"), &confinement));
-        assert!(opens_more(&policy("8.8.8.0/24"), &confinement));
+        assert_eq!(violations(&policy("10.7"), &confinement)[0].rule, SIZE);
+        assert!(!opens_more(&policy("10.7"), &confinement));
+        assert!(opens_more(&policy("8.8"), &confinement));
     }
 
     #[test]
@@ -369,7 +378,8 @@ mod tests {
         assert!(!is_size(peer(1), 100) && is_size(peer(1), 101));
         let networks: Vec<Cidr> = (0..10).map(|number| format!("10.{number}.0.0/16").parse().unwrap()).collect();
         let blocks = |number: usize| {
-            let peers = vec![json!({"ipBlock": {"cidr": "10.7.1.0/24"}}); number];
+            let peers: Vec<Value> =
+                hosts(number).map(|host| json!({"ipBlock": {"cidr": format!("10.7.{host}/32")}})).collect();
             let policy = spec(json!({"podSelector": {}, "egress": [{"to": peers}]}));
             violations(&policy, &Confinement { networks: networks.clone(), ..confinement() })
         };

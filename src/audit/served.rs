@@ -13,7 +13,7 @@ use std::{
 use super::{Scene, network::is_own};
 use crate::{
     domain::{Cidr, Finding, Ingress, Leg, Permitting, Subject, Verdict},
-    observe::{Key, Policy, network_policy::Block},
+    observe::{Key, Policy},
     resolve::Peer,
 };
 
@@ -79,11 +79,7 @@ fn lets_in(scene: &Scene<'_>, address: IpAddr) -> bool {
 }
 
 fn opens(policy: &Policy, address: IpAddr) -> bool {
-    let inside = |cidr: &Cidr| cidr.contains_address(address);
-    let names = |block: &Block| {
-        block.cidr.parse().is_ok_and(|cidr| inside(&cidr)) && !block.except.iter().flatten().any(inside)
-    };
-    policy.opens.ingress.rules.iter().any(|rule| rule.is_bare || rule.blocks.iter().any(names))
+    policy.opens.ingress.rules.iter().any(|rule| rule.is_bare || rule.has(address))
 }
 
 #[cfg(test)]

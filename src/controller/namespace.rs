@@ -313,10 +313,11 @@ fn refuse_while_unjudged(wanted: &mut Confinement, unjudged: Option<&Key>) {
     refuse_for(wanted, unjudged, "is too large to be judged; write it in several policies, or delete it");
 }
 
+/// What stands in it may lead anywhere, so that it is nobody's peer either.
 fn refuse_for(wanted: &mut Confinement, policy: Option<&Key>, what: &str) {
-    if wanted.refused_because.is_none()
-        && let Some(key) = policy
-    {
+    let Some(key) = policy else { return };
+    wanted.peer = false;
+    if wanted.refused_because.is_none() {
         wanted.refused_because = Some(format!("NetworkPolicy {} {what}", key.name));
     }
 }

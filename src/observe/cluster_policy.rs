@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use super::{
     change::Change,
     convert::is_managed,
+    sent::Sent,
     served::{self, Served},
 };
 
@@ -166,8 +167,8 @@ pub fn resource() -> ApiResource {
 
 /// Watches all of them: others' may be asked before Domicile's.
 pub(super) fn follow(client: &Client, sink: &mpsc::Sender<Change>) {
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource());
+    let api: Api<Sent<DynamicObject>> = Api::all_with(client.clone(), &resource());
     let served = Served { api_version: API_VERSION, kind: KIND };
-    let project = |policy: DynamicObject| (policy.name_any(), Some(ClusterPolicy::from(policy)));
+    let project = |policy: DynamicObject| Some(ClusterPolicy::from(policy));
     served::follow(client, served, api, sink, project, Change::ClusterPolicy);
 }

@@ -15,7 +15,7 @@ use super::{
     model::{
         Claim, Class, Drivers, Endpoints, Exposed, Map, Namespace, Node, Owner, Phase, Pod, Reach, RoleBinding, Volume,
     },
-    pod::Sent,
+    pod::LivePod,
     privilege,
 };
 use crate::domain::{Cidr, FurtherNetworks, keys};
@@ -101,16 +101,17 @@ fn own_labels(entries: &[ManagedFieldsEntry]) -> Vec<String> {
     own
 }
 
-impl From<Sent> for Pod {
-    fn from(pod: Sent) -> Self {
+impl From<LivePod> for Pod {
+    fn from(pod: LivePod) -> Self {
         Self::read(pod, FurtherNetworks::known())
     }
 }
 
 impl Pod {
     /// The same, where these annotations give a pod further networks.
-    pub(super) fn read(pod: Sent, further_networks: &FurtherNetworks) -> Self {
-        let Sent { metadata, spec, status } = pod;
+    pub(super) fn read(pod: LivePod, further_networks: &FurtherNetworks) -> Self {
+        let LivePod { metadata, spec, status } = pod;
+        let (spec, status) = (spec.unwrap_or_default(), status.unwrap_or_default());
         let asked = Resources::asked(&spec);
         let privilege = privilege::of(&spec);
         let host_network = spec.host_network.unwrap_or_default();

@@ -7,11 +7,9 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::{
-    Key,
     change::Change,
     convert::plain,
     served::{self, Served},
-    watch::key,
 };
 use crate::domain::DeviceDrivers;
 
@@ -40,7 +38,7 @@ impl Device {
 /// Watches all claims.
 pub(super) fn follow(client: &Client, sink: &mpsc::Sender<Change>, known: DeviceDrivers) {
     let served = Served { api_version: "resource.k8s.io/v1", kind: "ResourceClaim" };
-    let project = move |claim: ResourceClaim| -> (Key, _) { (key(&claim), Device::unknown(claim, &known)) };
+    let project = move |claim: ResourceClaim| Device::unknown(claim, &known);
     served::follow(client, served, Api::all(client.clone()), sink, project, Change::Device);
 }
 

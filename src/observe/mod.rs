@@ -17,7 +17,9 @@ pub mod pod;
 mod privilege;
 pub mod receivers;
 mod resources;
+pub mod sent;
 mod served;
+mod unread;
 pub mod watch;
 
 pub use change::{Change, Delta};

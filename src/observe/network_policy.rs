@@ -1,8 +1,10 @@
 //! Network policies, reduced to what they let through.
 //!
 //! A tenant makes single policies as large as the API takes (1.5 MiB), as many as he likes and in namespaces that are not
-//! governed, too. What is kept of one is never larger than its text, and of one that is larger than the API server judges
-//! it is only that it is.
+//! governed, too. What is kept of one is smaller than its text, and of one that is larger than the API server judges it is
+//! only that it is.
+
+use std::{collections::BTreeSet, net::IpAddr};
 
 use k8s_openapi::{
     api::networking::v1::{IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicySpec},
@@ -153,23 +155,63 @@ impl Size {
 pub struct Rule {
     /// Whether it has no peer, or one that says nothing; both are any address.
     pub is_bare: bool,
-    /// The blocks of addresses that it names.
-    pub blocks: Vec<Block>,
-    /// What it demands of namespaces, for each peer that has a namespaceSelector. Other peers are pods of the own namespace.
-    pub namespaces: Vec<Demand>,
+    /// The blocks of addresses that it names, each once: those without exceptions that are written as they are told.
+    pub networks: Box<[Cidr]>,
+    /// All others, each once.
+    pub blocks: Box<[Block]>,
+    /// What it demands of namespaces, each once, for peers that have a namespaceSelector. Other peers are pods of the own
+    /// namespace.
+    pub namespaces: Box<[Demand]>,
 }
 
 impl Rule {
     fn read(peers: &[NetworkPolicyPeer]) -> Self {
-        let demand = |peer: &NetworkPolicyPeer| {
-            peer.namespace_selector.as_ref().map(|namespaces| Demand::read(namespaces, peer.pod_selector.as_ref()))
-        };
+        let named = || peers.iter().filter_map(|peer| peer.ip_block.as_ref());
+        let selectors =
+            peers.iter().filter_map(|peer| Some((peer.namespace_selector.as_ref()?, peer.pod_selector.as_ref())));
+        let networks: BTreeSet<Cidr> = named().filter_map(plain_network).collect();
+        let blocks: BTreeSet<Block> = named().filter(|block| plain_network(block).is_none()).map(Block::read).collect();
+        let demands: BTreeSet<Demand> = selectors.map(|(namespaces, pods)| Demand::read(namespaces, pods)).collect();
         Self {
             is_bare: peers.is_empty() || peers.iter().any(says_nothing),
-            blocks: peers.iter().filter_map(|peer| peer.ip_block.as_ref()).map(Block::read).collect(),
-            namespaces: peers.iter().filter_map(demand).collect(),
+            networks: networks.into_iter().collect(),
+            blocks: blocks.into_iter().collect(),
+            namespaces: demands.into_iter().collect(),
         }
     }
+
+    /// Whether it names every address, without exceptions.
+    #[must_use]
+    pub fn names_any(&self) -> bool {
+        self.networks.iter().any(is_any)
+    }
+
+    /// Every block that is not every address, as it is written, with its network, where it is one.
+    pub fn named(&self) -> impl Iterator<Item = (String, Option<Cidr>)> {
+        let networks = self.networks.iter().filter(|network| !is_any(network));
+        let blocks = self.blocks.iter().map(|block| (block.cidr.to_string(), block.cidr.parse().ok()));
+        networks.map(|network| (network.to_string(), Some(*network))).chain(blocks)
+    }
+
+    /// Whether a block of it has this address.
+    #[must_use]
+    pub fn has(&self, address: IpAddr) -> bool {
+        let inside = |cidr: &Cidr| cidr.contains_address(address);
+        let names =
+            |block: &Block| block.cidr.parse().is_ok_and(|cidr| inside(&cidr)) && !block.except.iter().any(inside);
+        self.networks.iter().any(inside) || self.blocks.iter().any(names)
+    }
+}
+
+/// The network of a block that has no exceptions and is written as it is told.
+fn plain_network(block: &IPBlock) -> Option<Cidr> {
+    let has_exceptions = block.except.as_ref().is_some_and(|except| !except.is_empty());
+    block.cidr.parse::<Cidr>().ok().filter(|cidr| !has_exceptions && cidr.to_string() == block.cidr)
+}
+
+/// What has exceptions is judged as a block like any other.
+fn is_any(network: &Cidr) -> bool {
+    ANY_ADDRESS.contains(&network.to_string().as_str())
 }
 
 /// A peer that says nothing would be any address; the API server refuses it, so it is never seen.
@@ -178,29 +220,19 @@ fn says_nothing(peer: &NetworkPolicyPeer) -> bool {
     ip_block.is_none() && namespace_selector.is_none() && pod_selector.is_none()
 }
 
-/// An ipBlock.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An ipBlock that has exceptions, or is no network as it is told.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Block {
     /// As it is written.
     pub cidr: Box<str>,
-    /// The first of its exceptions, where it has any.
-    pub except: Option<Box<[Cidr]>>,
+    /// The first of its exceptions.
+    pub except: Box<[Cidr]>,
 }
 
 impl Block {
     fn read(block: &IPBlock) -> Self {
-        let known =
-            |except: &Vec<String>| except.iter().take(EXCEPTIONS).filter_map(|text| text.parse().ok()).collect();
-        Self {
-            cidr: block.cidr.as_str().into(),
-            except: block.except.as_ref().filter(|except| !except.is_empty()).map(known),
-        }
-    }
-
-    /// Every address, without exceptions. What has exceptions is judged as a block like any other.
-    #[must_use]
-    pub fn is_any(&self) -> bool {
-        ANY_ADDRESS.contains(&&*self.cidr) && self.except.is_none()
+        let except = block.except.iter().flatten().take(EXCEPTIONS);
+        Self { cidr: block.cidr.as_str().into(), except: except.filter_map(|text| text.parse().ok()).collect() }
     }
 }
 
@@ -224,6 +256,18 @@ mod tests {
         assert_eq!(read(json!({"podSelector": {}, "egress": peers(600)})).egress.rules.len(), 1);
         let rules = |number: usize| read(json!({"podSelector": {}, "egress": vec![json!({}); number]})).egress;
         assert_eq!((rules(100).rules.len(), rules(101).rules.len()), (100, 0));
+    }
+
+    #[test]
+    fn what_is_said_twice_is_kept_once() {
+        let opens = read(
+            json!({"podSelector": {}, "egress": [{"to": vec![json!({"namespaceSelector": {}}); 600]}, {"to": vec![json!({"ipBlock": {"cidr": "10.0.0.0/8"}}); 600]}]}),
+        );
+        assert!(opens.egress.rules.is_empty(), "too many");
+        let opens = read(
+            json!({"podSelector": {}, "egress": [{"to": vec![json!({"namespaceSelector": {}}); 300]}, {"to": vec![json!({"ipBlock": {"cidr": "10.0.0.0/8"}}); 300]}]}),
+        );
+        assert_eq!((opens.egress.rules[0].namespaces.len(), opens.egress.rules[1].networks.len()), (1, 1));
     }
 
     #[test]

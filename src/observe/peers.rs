@@ -19,16 +19,16 @@ const OPENSHIFT_DNS: &str = "dns.operator.openshift.io/daemonset-dns";
 const READ: usize = 20;
 
 /// What a peer's selectors demand of what they select, as far as it is judged.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Demand {
     /// Nothing but pods of the cluster's DNS, in its namespace.
     pub is_dns: bool,
     /// For what the namespaces must be confined: each of these, where they must be enforced and without pods outside.
-    confined_for: Vec<Values>,
+    confined_for: Box<[Values]>,
 }
 
 /// Values of an expression.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Values {
     /// All of them.
     Read(Box<[Box<str>]>),

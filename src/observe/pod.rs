@@ -1,4 +1,4 @@
-//! Pods as they are sent, of which no more is held than matters.
+//! Pods as they arrive, of which no more is held than matters.
 //!
 //! A pod of 1.5 MiB can have a hundred thousand volumes, which as whole objects take hundreds of megabytes, and whoever may
 //! create pods anywhere in the cluster can make one. So containers and volumes are looked at one by one, while they arrive.
@@ -20,13 +20,13 @@ use super::{Resources, convert::inline, model::Inline, privilege};
 /// A pod as the API server sends it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Sent {
+pub struct LivePod {
     pub(super) metadata: ObjectMeta,
-    pub(super) spec: Spec,
-    pub(super) status: Status,
+    pub(super) spec: Option<Spec>,
+    pub(super) status: Option<Status>,
 }
 
-impl Sent {
+impl LivePod {
     /// Of a whole pod.
     ///
     /// # Errors
@@ -68,7 +68,7 @@ pub(super) struct Status {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Container {
-    pub name: String,
+    pub name: Option<String>,
     pub restart_policy: Option<String>,
     pub resources: Option<core::ResourceRequirements>,
     pub security_context: Option<core::SecurityContext>,
@@ -161,7 +161,7 @@ impl<'de, F: Fold> Visitor<'de> for Items<F> {
     }
 }
 
-impl Resource for Sent {
+impl Resource for LivePod {
     type DynamicType = ();
     type Scope = NamespaceResourceScope;
 
@@ -197,7 +197,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn read(spec: Value) -> Pod {
-        serde_json::from_value::<Sent>(json!({"metadata": {"name": "web"}, "spec": spec})).unwrap().into()
+        serde_json::from_value::<LivePod>(json!({"metadata": {"name": "web"}, "spec": spec})).unwrap().into()
     }
 
     #[test]
@@ -230,8 +230,8 @@ mod tests {
             "status": {"phase": "Running", "podIPs": [{"ip": "10.0.0.7"}]},
         });
         let whole = serde_json::from_value(pod.clone()).unwrap();
-        let sent = Pod::from(serde_json::from_value::<Sent>(pod).unwrap());
-        assert_eq!(Pod::from(Sent::of(&whole).unwrap()), sent);
+        let sent = Pod::from(serde_json::from_value::<LivePod>(pod).unwrap());
+        assert_eq!(Pod::from(LivePod::of(&whole).unwrap()), sent);
         assert_eq!((sent.uid.as_str(), sent.node.as_deref(), sent.running), ("7", Some("cn-1"), true));
         assert_eq!(sent.privilege.as_deref(), Some("container main is privileged"));
     }

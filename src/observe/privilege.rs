@@ -51,7 +51,7 @@ pub(super) struct Ways {
 impl Ways {
     /// Looks at one more container.
     pub fn take(&mut self, container: &Container) {
-        let told = |what: String| format!("container {} {what}", plain(&container.name));
+        let told = |what: String| format!("container {} {what}", plain(container.name.as_deref().unwrap_or_default()));
         let Self { context, port, hook } = self;
         *context = context.take().or_else(|| of_context(container.security_context.as_ref()?).map(told));
         *port = port.take().or_else(|| of_ports(container).map(told));

@@ -6,7 +6,6 @@ use std::{collections::BTreeMap, fmt::Debug, pin::pin, time::Duration};
 
 use futures::StreamExt as _;
 use kube::{Api, Client, Resource, runtime::watcher};
-use serde::de::DeserializeOwned;
 use tokio::{
     sync::mpsc,
     time::{Instant, interval_at, sleep},
@@ -14,6 +13,8 @@ use tokio::{
 
 use super::{
     change::{Change, Delta},
+    sent::{Reads, Sent, Unread},
+    unread::Id,
     watch::{delta, events},
 };
 
@@ -33,15 +34,15 @@ pub(super) struct Served {
 pub(super) fn follow<K, I, T>(
     client: &Client,
     served: Served,
-    api: Api<K>,
+    api: Api<Sent<K>>,
     sink: &mpsc::Sender<Change>,
-    project: impl Fn(K) -> (I, Option<T>) + Send + Sync + 'static,
+    project: impl Fn(K) -> Option<T> + Send + Sync + 'static,
     wrap: fn(Option<Delta<I, T>>) -> Change,
 ) where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource + Reads + Clone + Debug + Send + Sync + 'static,
     K::DynamicType: Clone,
-    I: Ord + Send + 'static,
-    T: Send + 'static,
+    I: Id + Send + 'static,
+    T: Unread + Send + 'static,
 {
     let (client, sink) = (client.clone(), sink.clone());
     tokio::spawn(async move {
@@ -72,13 +73,14 @@ pub(super) fn follow<K, I, T>(
 async fn relay<K, I, T>(
     client: &Client,
     served: Served,
-    api: Api<K>,
+    api: Api<Sent<K>>,
     sink: &mpsc::Sender<Change>,
-    project: &impl Fn(K) -> (I, Option<T>),
+    project: &impl Fn(K) -> Option<T>,
     wrap: fn(Option<Delta<I, T>>) -> Change,
 ) where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
-    I: Ord,
+    K: Resource + Reads + Clone + Debug + Send + 'static,
+    I: Id,
+    T: Unread,
 {
     let mut events = pin!(events(served.kind.to_owned(), api, watcher::Config::default()));
     let mut looks = interval_at(Instant::now() + EVERY, EVERY);

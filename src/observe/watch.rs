@@ -20,19 +20,20 @@ use k8s_openapi::{
     kube_aggregator::pkg::apis::apiregistration::v1::APIService,
 };
 use kube::{
-    Api, Client, Resource, ResourceExt as _,
+    Api, Client, Resource,
     core::PartialObjectMeta,
     runtime::{WatchStreamExt as _, utils::Backoff, watcher},
 };
-use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::{
     Policy, Receivers,
     change::{Change, Delta},
     cluster_policy, convert, devices,
-    model::{Claim, Class, Endpoints, Key, Namespace, Node, Pod, RoleBinding, Volume},
-    pod::Sent,
+    model::{Claim, Class, Endpoints, Namespace, Node, Pod, RoleBinding, Volume},
+    pod::LivePod,
+    sent::{Reads, Sent, Unread},
+    unread::Id,
 };
 use crate::{
     api::{DataCenter, DataResidency},
@@ -64,58 +65,43 @@ pub fn start(
     let (later_client, later_sink) = (client.clone(), sink.clone());
     tokio::spawn(async move {
         let (further, drivers) = lists.await;
-        let project = move |pod: Sent| (key(&pod), Some(Pod::read(pod, &further)));
+        let project = move |pod: LivePod| Some(Pod::read(pod, &further));
         follow(&later_client, &later_sink, project, Change::Pod);
         devices::follow(&later_client, &later_sink, drivers);
     });
-    follow(client, &sink, |node: core::Node| (node.name_any(), Some(Node::from(node))), Change::Node);
-    follow(client, &sink, |space: core::Namespace| (space.name_any(), Some(Namespace::from(space))), Change::Namespace);
-    follow(client, &sink, |claim: core::PersistentVolumeClaim| (key(&claim), Some(Claim::from(claim))), Change::Claim);
+    follow(client, &sink, |node: core::Node| Some(Node::from(node)), Change::Node);
+    follow(client, &sink, |space: core::Namespace| Some(Namespace::from(space)), Change::Namespace);
+    follow(client, &sink, |claim: core::PersistentVolumeClaim| Some(Claim::from(claim)), Change::Claim);
+    follow(client, &sink, |volume: core::PersistentVolume| Some(Volume::from(volume)), Change::Volume);
+    follow(client, &sink, |class: storage::StorageClass| Some(Class::from(class)), Change::Class);
+    follow(client, &sink, |node: storage::CSINode| Some(convert::drivers(node)), Change::Drivers);
+    follow(client, &sink, |policy: net::NetworkPolicy| Some(Policy::from(policy)), Change::Policy);
+    follow(client, &sink, |binding: rbac::RoleBinding| Some(RoleBinding::from(binding)), Change::RoleBinding);
+    follow(client, &sink, |service: core::Service| convert::exposed_service(&service), Change::Service);
     follow(
         client,
         &sink,
-        |volume: core::PersistentVolume| (volume.name_any(), Some(Volume::from(volume))),
-        Change::Volume,
-    );
-    follow(client, &sink, |class: storage::StorageClass| (class.name_any(), Some(Class::from(class))), Change::Class);
-    follow(client, &sink, |node: storage::CSINode| (node.name_any(), Some(convert::drivers(node))), Change::Drivers);
-    follow(client, &sink, |policy: net::NetworkPolicy| (key(&policy), Some(Policy::from(policy))), Change::Policy);
-    follow(
-        client,
-        &sink,
-        |binding: rbac::RoleBinding| (key(&binding), Some(RoleBinding::from(binding))),
-        Change::RoleBinding,
-    );
-    follow(
-        client,
-        &sink,
-        |service: core::Service| (key(&service), convert::exposed_service(&service)),
-        Change::Service,
-    );
-    follow(
-        client,
-        &sink,
-        |ingress: PartialObjectMeta<net::Ingress>| (key(&ingress), Some(convert::exposed_ingress(ingress.metadata))),
+        |ingress: PartialObjectMeta<net::Ingress>| Some(convert::exposed_ingress(ingress.metadata)),
         Change::Ingress,
     );
     follow_in(
         Api::all(client.clone()),
         watcher::Config::default().labels(WRITTEN_BY_HAND),
         &sink,
-        |slice: EndpointSlice| (key(&slice), Some(Endpoints::from(slice))),
+        |slice: EndpointSlice| Some(Endpoints::from(slice)),
         Change::Endpoints,
     );
-    follow(client, &sink, |one: admission::ValidatingWebhookConfiguration| named(one), Change::ValidatingWebhooks);
-    follow(client, &sink, |one: admission::MutatingWebhookConfiguration| named(one), Change::MutatingWebhooks);
-    follow(client, &sink, |one: APIService| named(one), Change::ApiService);
-    follow(client, &sink, |one: DataCenter| (one.name_any(), Some(one)), Change::DataCenter);
-    follow(client, &sink, |one: DataResidency| (one.name_any(), Some(one)), Change::Residency);
+    follow(client, &sink, |one: admission::ValidatingWebhookConfiguration| sends(one), Change::ValidatingWebhooks);
+    follow(client, &sink, |one: admission::MutatingWebhookConfiguration| sends(one), Change::MutatingWebhooks);
+    follow(client, &sink, |one: APIService| sends(one), Change::ApiService);
+    follow(client, &sink, |one: DataCenter| Some(one), Change::DataCenter);
+    follow(client, &sink, |one: DataResidency| Some(one), Change::Residency);
     // The API servers write their own addresses under this name.
     follow_in(
         Api::namespaced(client.clone(), "default"),
         watcher::Config::default().fields("metadata.name=kubernetes"),
         &sink,
-        |slice: EndpointSlice| (slice.name_any(), Some(convert::addresses(&slice))),
+        |slice: EndpointSlice| Some(convert::addresses(&slice)),
         Change::ApiServers,
     );
     cluster_policy::follow(client, &sink);
@@ -123,43 +109,38 @@ pub fn start(
 }
 
 /// What of an object says to whom others are sent; nothing where it names nobody.
-fn named<K: Resource>(object: K) -> (String, Option<Receivers>)
+fn sends<K>(object: K) -> Option<Receivers>
 where
     Receivers: From<K>,
 {
-    let (name, named) = (object.name_any(), Receivers::from(object));
-    (name, (!named.receivers.is_empty()).then_some(named))
-}
-
-pub(super) fn key<K: Resource>(object: &K) -> Key {
-    Key::new(object.meta().namespace.as_deref().unwrap_or_default(), object.meta().name.as_deref().unwrap_or_default())
+    Some(Receivers::from(object)).filter(|sent| !sent.receivers.is_empty())
 }
 
 /// Follows one kind: `project` reduces an object to what matters, `None` where nothing does.
 fn follow<K, I, T>(
     client: &Client,
     sink: &mpsc::Sender<Change>,
-    project: impl Fn(K) -> (I, Option<T>) + Send + 'static,
+    project: impl Fn(K) -> Option<T> + Send + 'static,
     wrap: fn(Delta<I, T>) -> Change,
 ) where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
-    I: Ord + Send + 'static,
-    T: Send + 'static,
+    K: Resource<DynamicType = ()> + Reads + Clone + Debug + Send + 'static,
+    I: Id + Send + 'static,
+    T: Unread + Send + 'static,
 {
     follow_in(Api::all(client.clone()), watcher::Config::default(), sink, project, wrap);
 }
 
 /// Follows what `config` selects of one kind.
 fn follow_in<K, I, T>(
-    api: Api<K>,
+    api: Api<Sent<K>>,
     config: watcher::Config,
     sink: &mpsc::Sender<Change>,
-    project: impl Fn(K) -> (I, Option<T>) + Send + 'static,
+    project: impl Fn(K) -> Option<T> + Send + 'static,
     wrap: fn(Delta<I, T>) -> Change,
 ) where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
-    I: Ord + Send + 'static,
-    T: Send + 'static,
+    K: Resource<DynamicType = ()> + Reads + Clone + Debug + Send + 'static,
+    I: Id + Send + 'static,
+    T: Unread + Send + 'static,
 {
     let sink = sink.clone();
     tokio::spawn(async move {
@@ -184,15 +165,15 @@ fn follow_in<K, I, T>(
 /// where an API server does not do that, in small pages.
 pub(super) fn events<K>(
     kind: String,
-    api: Api<K>,
+    api: Api<Sent<K>>,
     config: watcher::Config,
-) -> impl Stream<Item = watcher::Result<watcher::Event<K>>>
+) -> impl Stream<Item = watcher::Result<watcher::Event<Sent<K>>>>
 where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource + Reads + Clone + Debug + Send + 'static,
 {
     let one_by_one = watcher(api.clone(), config.clone().streaming_lists()).backoff(Patience::default());
     let in_pages = watcher(api, config.page_size(PAGE)).backoff(Patience::default());
-    let offered = move |event: &watcher::Result<watcher::Event<K>>| {
+    let offered = move |event: &watcher::Result<watcher::Event<Sent<K>>>| {
         let not_offered = is_not_offered(event);
         if not_offered {
             tracing::info!(kind, "the API server does not send all objects one by one; they are read in pages");
@@ -211,28 +192,32 @@ fn is_not_offered<E>(event: &watcher::Result<E>) -> bool {
 }
 
 /// What an event of a watch comes to; nothing while a list is arriving.
-pub(super) fn delta<K, I: Ord, T>(
-    event: watcher::Event<K>,
+pub(super) fn delta<K: Resource, I: Id, T: Unread>(
+    event: watcher::Event<Sent<K>>,
     arriving: &mut BTreeMap<I, T>,
-    project: &impl Fn(K) -> (I, Option<T>),
+    project: &impl Fn(K) -> Option<T>,
 ) -> Option<Delta<I, T>> {
+    let reduced = |object: Sent<K>| match object {
+        Sent::Read(object) => (I::of(object.meta()), project(*object)),
+        Sent::Unreadable(meta) => (I::of(&meta), T::unread(&meta)),
+    };
     match event {
         watcher::Event::Init => {
             arriving.clear();
             None
         }
         watcher::Event::InitApply(object) => {
-            if let (id, Some(kept)) = project(object) {
+            if let (id, Some(kept)) = reduced(object) {
                 arriving.insert(id, kept);
             }
             None
         }
         watcher::Event::InitDone => Some(Delta::Replaced(std::mem::take(arriving))),
-        watcher::Event::Apply(object) => Some(match project(object) {
+        watcher::Event::Apply(object) => Some(match reduced(object) {
             (id, Some(kept)) => Delta::Applied(id, kept),
             (id, None) => Delta::Gone(id),
         }),
-        watcher::Event::Delete(object) => Some(Delta::Gone(project(object).0)),
+        watcher::Event::Delete(object) => Some(Delta::Gone(I::of(object.meta()))),
     }
 }
 

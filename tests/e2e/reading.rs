@@ -1,10 +1,13 @@
 //! How the operator reads: what tenants write, they may write as large as the API takes it, and in namespaces that are not
 //! governed, too. None of that may cost the operator the memory that it has, or it would be ended at every start.
 
-use crate::support::{
-    installation::{CHART, with_static_policies},
-    prelude::*,
-    process::repository,
+use crate::{
+    report::report,
+    support::{
+        installation::{CHART, with_static_policies},
+        prelude::*,
+        process::repository,
+    },
 };
 
 /// How much the chart lets the operator hold, in bytes.
@@ -86,4 +89,62 @@ fn where_an_api_server_does_not_send_all_objects_one_by_one_they_are_read_in_pag
     shop.accepts(shop.pod("web"));
     shop.runs("web");
     assert!(stage.operator.said().contains("they are read in pages"), "{}", stage.operator.last_words(40));
+}
+
+/// What no parser here takes, and the API server stores as it is told, since it owns no field: a time after the last year.
+fn unreadable(version: &Value) -> Value {
+    json!([{"manager": "m", "operation": "Update", "apiVersion": version, "time": "9999-12-31T23:59:59Z",
+        "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:zzz": {}}}}])
+}
+
+#[test]
+fn what_cannot_be_parsed_hides_nothing() {
+    let stage = alone();
+    let past = stage.ungoverned();
+    let hidden = |mut object: Value| {
+        object["metadata"]["managedFields"] = unreadable(&object["apiVersion"]);
+        past.accepts(Manifest::from(object));
+    };
+    hidden(json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "wide"},
+        "spec": {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{}]}}));
+    hidden(
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "outside"}, "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]}}),
+    );
+    hidden(json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "abroad"},
+        "spec": {"storageClassName": "gp3", "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}));
+    hidden(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "abroad"},
+        "spec": {"nodeName": "frankfurt-a", "containers": [{"name": "main", "image": "i", "securityContext": {"privileged": true}}]}}));
+    let stored = stage.admin.get(&NETWORK_POLICY, &past.name, "wide")["metadata"]["managedFields"].to_string();
+    assert!(stored.contains("9999-12-31T23:59:59Z"), "the API server keeps no such fields: {stored}");
+    let node = stage.makes_node("shanghai-forged", "cn-shanghai", "10.20.0.250");
+    let is_verified = |wanted: bool| {
+        eventually(&format!("the node is verified: {wanted}"), SOON, || {
+            let labels = node.now()["metadata"]["labels"].clone();
+            when(labels.to_string().contains("data-center") == wanted, || labels.to_string())
+        });
+    };
+    is_verified(true);
+    stage.operator.kill();
+    stage.operator.start().unwrap();
+    past.label("domicile.dev/residency", "mainland");
+    past.is_confined();
+    let narrowed = stage.admin.get(&NETWORK_POLICY, &past.name, "wide")["spec"].to_string();
+    assert!(narrowed.contains("10.20.0.0/16"), "{narrowed}");
+    let labels = past.labels();
+    assert_ne!(
+        labels.get("domicile.dev/peer").map(String::as_str),
+        Some("true"),
+        "a pod of it runs abroad: {labels:?}"
+    );
+    for finding in ["Service outside", "PersistentVolumeClaim abroad", "Pod abroad"] {
+        eventually(&format!("{finding} is found"), SOON, || {
+            let found = report(&stage, &["--findings"]);
+            let text = String::from_utf8_lossy(&found.stdout).into_owned();
+            let section = text.split("\n\n").find(|section| section.contains(&past.name)).unwrap_or_default();
+            when(section.contains(finding), || text.clone())
+        });
+    }
+    let late = json!({"status": {"conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": "9999-12-31T23:59:59Z"}]}});
+    stage.admin.patch_at(&format!("{}/status", NODE.path("", "shanghai-forged")), Patch::Merge, &late).expected();
+    is_verified(false);
 }

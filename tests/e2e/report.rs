@@ -4,7 +4,8 @@ use std::process::{Command, Output};
 
 use crate::support::prelude::*;
 
-fn report(stage: &Turn, arguments: &[&str]) -> Output {
+/// Runs `domicile report` as the administrator.
+pub fn report(stage: &Turn, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_domicile"));
     command.arg("report").args(arguments).env("KUBECONFIG", &stage.cluster.kubeconfig);
     command.output().expect("domicile runs")

@@ -200,5 +200,5 @@ fn the_operators_account_writes_its_own_keys_and_objects_and_nothing_else() {
     let owner = json!([{"apiVersion": "v1", "kind": "Namespace", "name": "nope", "uid": "00000000-0000-4000-8000-000000000001"}]);
     refused(thief.patch(&DATA_CENTER, "", "shanghai-1", &json!({"metadata": {"ownerReferences": owner}})));
     refused(thief.patch(&DATA_RESIDENCY, "", "mainland", &json!({"spec": {"enforcement": "Audit"}})));
-    refused(thief.patch(&DATA_CENTER, "", "shanghai-1", &json!({"spec": {"networks": ["0.0.0.0/0"]}})));
+    refused(thief.patch(&DATA_CENTER, "", "shanghai-1", &json!({"spec": {"networks": ["10.99.0.0/16"]}})));
 }

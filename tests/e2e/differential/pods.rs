@@ -1,6 +1,6 @@
 //! Pods: where they say to run, and what they mount.
 
-use domicile::observe::{Pod, pod::Sent};
+use domicile::observe::{Pod, pod::LivePod};
 use proptest::strategy::Strategy as _;
 use serde_json::Map;
 
@@ -44,7 +44,7 @@ pub const PODS: Comparison = Comparison {
         },
         OfAdmission { says: "a mirror pod may not", because: "Kubernetes' own rules of mirror pods", applies: None },
     ],
-    finds: |ground, pod| ground.finds(&Seen::Pod(Pod::from(typed::<Sent>(pod)))),
+    finds: |ground, pod| ground.finds(&Seen::Pod(Pod::from(typed::<LivePod>(pod)))),
 };
 
 fn names_a_foreign_class(pod: &Value, ground: &Ground) -> bool {
