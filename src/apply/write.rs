@@ -6,7 +6,7 @@ use json_patch::{AddOperation, PatchOperation, ReplaceOperation, jsonptr::Pointe
 use k8s_openapi::{
     ClusterResourceScope,
     api::{
-        core::v1::{Namespace as LiveNamespace, Node as LiveNode},
+        core::v1::Namespace as LiveNamespace,
         networking::v1::{NetworkPolicy, NetworkPolicySpec},
         rbac::v1::RoleBinding as LiveRoleBinding,
         storage::v1::StorageClass,
@@ -25,6 +25,7 @@ use crate::{
     domain::keys,
     observe::{
         Class, Key, Namespace, Node, Pod, Policy, RoleBinding,
+        node::LiveNode,
         pod::LivePod,
         sent::{Reads, Sent, Unread},
     },

@@ -127,8 +127,7 @@ fn goes_to_the_permitted(peer: &Peer, confined: &Confined) -> bool {
 
 fn are_peers(peer: &Peer, confined: &Confined) -> bool {
     let namespaces = peer.namespaces.as_ref().or_else(|| Some(&peer.pods.as_ref()?.namespace_selector));
-    namespaces
-        .is_some_and(|namespaces| Demand::read(&namespaces.to_meta(), None).selects_peers(&confined.confinement.peers))
+    namespaces.is_some_and(|namespaces| Demand::read(&namespaces.to_meta(), None).selects_peers(&confined.confinement))
 }
 
 fn lie_in(networks: &[String], permitted: &[Cidr]) -> bool {

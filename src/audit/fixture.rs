@@ -42,7 +42,7 @@ pub(super) struct Stage {
 }
 
 /// What holds in `shop`.
-pub(super) fn confinement() -> Confinement {
+pub(crate) fn confinement() -> Confinement {
     Confinement {
         storage_classes: vec!["mainland-ssd".into()],
         default_storage_class: Some("mainland-ssd".into()),

@@ -10,6 +10,8 @@ mod devices;
 mod exposure;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+pub(crate) use fixture::confinement;
 pub mod inventory;
 pub mod network;
 mod placement;

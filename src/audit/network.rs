@@ -144,10 +144,14 @@ fn others(named: &Named<'_>) -> impl Iterator<Item = String> {
 
 fn too_large(policy: &Opens, confinement: &Confinement) -> Violation {
     let (Size { rules, peers, .. }, networks) = (size(policy, confinement), confinement.networks.len());
+    let size = match peers {
+        usize::MAX => "it is longer than 1 MiB".to_owned(),
+        _ => format!("it has {rules} rules with {peers} peers"),
+    };
     Violation {
         rule: SIZE,
         message: format!(
-            "it has {rules} rules with {peers} peers, and with {networks} permitted networks it is larger than what is judged: 100 rules, 600 peers, 100 namespaceSelectors, 15 expressions in each, peers times networks 200000, ipBlocks that are no permitted network times networks 5000",
+            "{size}, and with {networks} permitted networks it is larger than what is judged: 100 rules, 600 peers, 100 namespaceSelectors, 15 expressions in each, peers times networks 200000, ipBlocks that are no permitted network times networks 5000",
         ),
         remedy: "write it in several policies, or name permitted networks as they are listed".to_owned(),
     }
@@ -208,7 +212,7 @@ fn foreign_blocks(rules: &[Named<'_>], confinement: &Confinement) -> Vec<String>
 fn foreign_namespaces(rules: &[Named<'_>], confinement: &Confinement) -> Vec<String> {
     let is_foreign = |named: &&Named<'_>| {
         let mut demands = named.rule.namespaces.iter();
-        !demands.all(|demand| (named.outwards && demand.is_dns) || demand.selects_peers(&confinement.peers))
+        !demands.all(|demand| (named.outwards && demand.is_dns) || demand.selects_peers(confinement))
     };
     rules.iter().filter(is_foreign).map(|named| named.name.clone()).collect()
 }

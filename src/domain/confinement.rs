@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{Cidr, keys};
+use super::{Cidr, Named, keys};
 
 /// How a residency is enforced. Ordered by strictness: the strictest mode of a namespace's residencies holds for all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -104,6 +104,23 @@ pub struct Confinement {
 }
 
 impl Confinement {
+    /// Whether namespaces that are confined for `value` are peers: those of the list, and any that would keep to everything
+    /// that is asked here. Of such a value there may be no namespace at the moment, and a tenant's policy was narrowed to it
+    /// when there was one.
+    #[must_use]
+    pub fn is_peer(&self, value: &str) -> bool {
+        let keeps_to = |own: &String| {
+            let (Named::Residencies(own), Named::Residencies(theirs)) =
+                (Named::parse(Some(own)), Named::parse(Some(value)))
+            else {
+                return false;
+            };
+            own.names().all(|name| theirs.contain(name))
+        };
+        let own = self.confined_for.as_ref().filter(|own| self.peers.contains(own));
+        self.peers.iter().any(|peer| peer == value) || own.is_some_and(keeps_to)
+    }
+
     /// The labels that say it, `None` for one that must not be there.
     #[must_use]
     pub fn labels(&self) -> BTreeMap<&'static str, Option<String>> {

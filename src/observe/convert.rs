@@ -15,6 +15,7 @@ use super::{
     model::{
         Claim, Class, Drivers, Endpoints, Exposed, Map, Namespace, Node, Owner, Phase, Pod, Reach, RoleBinding, Volume,
     },
+    node::{Condition, LiveNode, Taint},
     pod::LivePod,
     privilege,
 };
@@ -37,12 +38,12 @@ const PINS: usize = 64;
 /// Labels by which other clusters mirror a Service (Linkerd): those of exposure.yaml.
 const MIRRORED: [&str; 2] = ["mirror.linkerd.io/exported", "mirror.linkerd.io/federated"];
 
-impl From<core::Node> for Node {
-    fn from(node: core::Node) -> Self {
+impl From<LiveNode> for Node {
+    fn from(node: LiveNode) -> Self {
         let spec = node.spec.unwrap_or_default();
         let status = node.status.unwrap_or_default();
         let reported = status.addresses.unwrap_or_default();
-        let is_ready = |condition: &core::NodeCondition| condition.type_ == "Ready" && condition.status == "True";
+        let is_ready = |condition: &Condition| condition.kind == "Ready" && condition.status == "True";
         let mut addresses: Vec<IpAddr> = Vec::new();
         let mut unreadable_addresses = Vec::new();
         for address in reported.into_iter().filter(|address| address.type_ == "InternalIP") {
@@ -51,6 +52,7 @@ impl From<core::Node> for Node {
                 Err(_) => unreadable_addresses.push(address.address),
             }
         }
+        let taint = |Taint { key, value, effect }| core::Taint { key, value, effect, time_added: None };
         let pod_networks = spec.pod_cidrs.unwrap_or_default().into_iter().filter_map(|text| text.parse::<Cidr>().ok());
         Self {
             name: node.metadata.name.unwrap_or_default(),
@@ -62,7 +64,7 @@ impl From<core::Node> for Node {
             unreadable_addresses,
             ready: status.conditions.iter().flatten().any(is_ready),
             unschedulable: spec.unschedulable.unwrap_or_default(),
-            taints: spec.taints.unwrap_or_default(),
+            taints: spec.taints.unwrap_or_default().into_iter().map(taint).collect(),
             allocatable: status.allocatable.as_ref().map(Resources::read).unwrap_or_default(),
         }
     }

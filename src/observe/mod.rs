@@ -12,6 +12,7 @@ pub mod devices;
 mod fingerprint;
 pub mod model;
 pub mod network_policy;
+pub mod node;
 pub mod peers;
 pub mod pod;
 mod privilege;

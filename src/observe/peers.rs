@@ -3,10 +3,12 @@
 //! A peer is known by what only the operator writes on namespaces. Selectors are not evaluated: what is asked is whether
 //! they demand enough, so that the answer holds for namespaces and pods that do not exist yet, too.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::fingerprint::Fingerprint;
-use crate::domain::keys;
+use crate::domain::{Confinement, keys};
 
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 /// Where the cluster's DNS lives: `dnsNamespaces` of the policy, which keeps to namespaces that are never governed. In
@@ -17,6 +19,8 @@ const OPENSHIFT_DNS: &str = "dns.operator.openshift.io/daemonset-dns";
 
 /// Of an expression for peers so many values are read, as in the policy; or they are exactly all of them.
 const READ: usize = 20;
+/// Of so many expressions for peers each is read; `network.yaml` judges no selector that has more.
+const EXPRESSIONS: usize = 16;
 
 /// What a peer's selectors demand of what they select, as far as it is judged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,8 +34,8 @@ pub struct Demand {
 /// Values of an expression.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Values {
-    /// All of them.
-    Read(Box<[Box<str>]>),
+    /// All of them, joined by commas, which no value has.
+    Read(Box<str>),
     /// More than are read.
     Many(Fingerprint),
 }
@@ -44,14 +48,15 @@ impl Demand {
             demands(namespaces, key, |values| values.len() <= READ && values.iter().all(|value| value == wanted))
         };
         let is_peer = only(keys::ENFORCEMENT, "Enforce") && only(keys::PEER, "true");
-        let confined_for = values(namespaces, keys::CONFINED_FOR).filter(|_| is_peer).filter_map(Values::read);
-        Self { is_dns: selects_dns(namespaces, pods), confined_for: confined_for.collect() }
+        let demanded = values(namespaces, keys::CONFINED_FOR).filter(|_| is_peer).take(EXPRESSIONS);
+        let confined_for: BTreeSet<Values> = demanded.filter_map(Values::read).collect();
+        Self { is_dns: selects_dns(namespaces, pods), confined_for: confined_for.into_iter().collect() }
     }
 
-    /// Whether nothing is selected but namespaces that are confined for one of these, enforced, and with no pod outside.
+    /// Whether nothing is selected but peers: namespaces that are confined for the same, enforced, and with no pod outside.
     #[must_use]
-    pub fn selects_peers(&self, confined_for: &[String]) -> bool {
-        self.confined_for.iter().any(|values| values.lie_in(confined_for))
+    pub fn selects_peers(&self, confinement: &Confinement) -> bool {
+        self.confined_for.iter().any(|values| values.are_peers(confinement))
     }
 }
 
@@ -60,13 +65,13 @@ impl Values {
         if values.len() > READ {
             return Fingerprint::of(&values).map(Self::Many);
         }
-        Some(Self::Read(values.iter().map(|value| value.as_str().into()).collect()))
+        Some(Self::Read(values.join(",").into()))
     }
 
-    fn lie_in(&self, permitted: &[String]) -> bool {
+    fn are_peers(&self, confinement: &Confinement) -> bool {
         match self {
-            Self::Read(values) => values.iter().all(|value| permitted.iter().any(|one| **one == **value)),
-            Self::Many(all) => Fingerprint::of(&permitted) == Some(*all),
+            Self::Read(values) => values.split(',').all(|value| confinement.is_peer(value)),
+            Self::Many(all) => Fingerprint::of(&confinement.peers) == Some(*all),
         }
     }
 }
@@ -120,8 +125,9 @@ mod tests {
         ]})
     }
 
-    fn selects_peers(namespaces: Value, confined_for: &[String]) -> bool {
-        Demand::read(&selector(namespaces), None).selects_peers(confined_for)
+    fn selects_peers(namespaces: Value, peers: &[String]) -> bool {
+        let confinement = Confinement { peers: peers.to_vec(), ..crate::audit::confinement() };
+        Demand::read(&selector(namespaces), None).selects_peers(&confinement)
     }
 
     fn are_peers(namespaces: Value) -> bool {
@@ -169,6 +175,13 @@ mod tests {
         let many: Vec<String> = (0..30).map(|number| format!("mainland_b{number}")).collect();
         let all: Vec<&str> = many.iter().map(String::as_str).collect();
         assert!(selects_peers(demand(&all), &many), "exactly all of them");
+    }
+
+    #[test]
+    fn a_value_that_no_namespace_has_any_more_is_still_that_of_a_peer() {
+        let own = ["mainland".to_owned()];
+        assert!(selects_peers(demand(&["mainland", "battery_mainland"]), &own));
+        assert!(!selects_peers(demand(&["mainland", "battery"]), &own));
     }
 
     #[test]

@@ -22,11 +22,11 @@ use k8s_openapi::{
 use kube::{Resource, api::DynamicObject, core::PartialObjectMeta};
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{DeserializeOwned, Error as _},
+    de::{DeserializeOwned, Error as _, IgnoredAny},
 };
 use serde_json::value::RawValue;
 
-use super::pod::LivePod;
+use super::{node::LiveNode, pod::LivePod};
 use crate::{
     api::{DataCenter, DataResidency},
     domain::keys,
@@ -45,13 +45,20 @@ pub enum Sent<K> {
 pub trait Reads: DeserializeOwned {
     /// Whether its status is; one that is not can be as unreadable as it likes.
     const STATUS: bool = true;
+    /// Whether it is read which labels this operator's own writes own.
+    const OWN_LABELS: bool = false;
+    /// The longest text that is read, in bytes: it takes some twenty times as much memory as a whole object.
+    const LONGEST: usize = usize::MAX;
 }
 
 impl Reads for LivePod {}
-impl Reads for core::Pod {}
-impl Reads for core::Node {}
+impl Reads for core::Pod {
+    const LONGEST: usize = 256 << 10;
+}
+impl Reads for LiveNode {}
 impl Reads for core::Namespace {
     const STATUS: bool = false;
+    const OWN_LABELS: bool = true;
 }
 impl Reads for core::PersistentVolumeClaim {
     const STATUS: bool = false;
@@ -73,7 +80,9 @@ where
 }
 impl Reads for StorageClass {}
 impl Reads for CSINode {}
-impl Reads for NetworkPolicy {}
+impl Reads for NetworkPolicy {
+    const LONGEST: usize = 1 << 20;
+}
 impl Reads for RoleBinding {}
 impl Reads for EndpointSlice {}
 impl Reads for ValidatingWebhookConfiguration {}
@@ -138,7 +147,10 @@ impl<K: Resource> Resource for Sent<K> {
 impl<'de, K: Reads> Deserialize<'de> for Sent<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let sent = Box::<RawValue>::deserialize(deserializer)?;
-        let object = without_what_is_not_read(sent.get(), K::STATUS).and_then(|text| serde_json::from_str(&text));
+        let object = without_what_is_not_read::<K>(sent.get()).and_then(|text| match text.len() {
+            length if length > K::LONGEST => Err(serde_json::Error::custom(format_args!("it is {length} bytes long"))),
+            _ => serde_json::from_str(&text),
+        });
         match object {
             Ok(object) => Ok(Self::Read(object)),
             Err(error) => {
@@ -170,26 +182,51 @@ struct Name {
     labels: Option<BTreeMap<String, String>>,
 }
 
-/// An entry of managed fields, of which the time is not read.
+/// An entry of managed fields, as far as it says who owns which label.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default)]
+struct Managed {
+    manager: String,
+    #[serde(rename = "fieldsV1")]
+    fields: OwnFields,
+}
+
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default)]
+struct OwnFields {
+    #[serde(rename = "f:metadata")]
+    metadata: OwnMetadata,
+}
+
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default)]
+struct OwnMetadata {
+    #[serde(rename = "f:labels")]
+    labels: BTreeMap<String, Whatever>,
+}
+
+/// Nothing of it is read, however deep it is.
 #[derive(Deserialize, Serialize)]
-struct Managed<'a> {
-    #[serde(default)]
-    manager: Option<String>,
-    #[serde(borrow, default, rename = "fieldsV1")]
-    fields: Option<&'a RawValue>,
+#[serde(from = "IgnoredAny")]
+struct Whatever {}
+
+impl From<IgnoredAny> for Whatever {
+    fn from(_: IgnoredAny) -> Self {
+        Self {}
+    }
 }
 
 type Fields<'a> = BTreeMap<String, &'a RawValue>;
 
-/// The text of an object without managed fields of others, and without a status that nobody reads.
-fn without_what_is_not_read(text: &str, reads_status: bool) -> serde_json::Result<String> {
+/// The text of an object without managed fields, and without a status that nobody reads.
+fn without_what_is_not_read<K: Reads>(text: &str) -> serde_json::Result<String> {
     let mut object: Fields<'_> = serde_json::from_str(text)?;
-    if !reads_status {
+    if !K::STATUS {
         object.remove("status");
     }
     let mut metadata: Fields<'_> =
         object.get("metadata").map_or_else(|| Ok(Fields::new()), |raw| serde_json::from_str(raw.get()))?;
-    let own = metadata.remove("managedFields").map(own_fields).transpose()?;
+    let own = metadata.remove("managedFields").filter(|_| K::OWN_LABELS).map(own_labels).transpose()?;
     if let Some(own) = &own {
         metadata.insert("managedFields".to_owned(), own);
     }
@@ -198,19 +235,18 @@ fn without_what_is_not_read(text: &str, reads_status: bool) -> serde_json::Resul
     serde_json::to_string(&object)
 }
 
-/// The entries of this operator's own writes, as far as they can be read.
-fn own_fields(entries: &RawValue) -> serde_json::Result<Box<RawValue>> {
-    let entries: Option<Vec<Managed<'_>>> = serde_json::from_str(entries.get())?;
-    let is_readable = |fields: &&RawValue| serde_json::from_str::<serde_json::Value>(fields.get()).is_ok();
-    let own = entries.into_iter().flatten().filter(|entry| entry.manager.as_deref() == Some(keys::MANAGER));
-    let readable: Vec<Managed<'_>> = own.filter(|entry| entry.fields.as_ref().is_some_and(is_readable)).collect();
-    serde_json::value::to_raw_value(&readable)
+/// The labels that this operator's own writes own, as managed fields have it.
+fn own_labels(entries: &RawValue) -> serde_json::Result<Box<RawValue>> {
+    let entries: Option<Vec<&RawValue>> = serde_json::from_str(entries.get())?;
+    let read = entries.into_iter().flatten().filter_map(|entry| serde_json::from_str::<Managed>(entry.get()).ok());
+    let own: Vec<Managed> = read.filter(|entry| entry.manager == keys::MANAGER).collect();
+    serde_json::value::to_raw_value(&own)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::{Namespace, Policy};
+    use crate::observe::{Namespace, Node, Policy};
     use serde_json::{Value, json};
 
     /// An object with these entries of managed fields, as text: what is nested too deep is no value.
@@ -224,17 +260,25 @@ mod tests {
         sent(&policy, managed)
     }
 
-    fn deep() -> String {
-        format!("{}{}", "{\"f:a\":".repeat(300), "{}".to_owned() + &"}".repeat(300))
+    /// Fields that are nested so deep.
+    fn deep(levels: usize) -> String {
+        format!("{}{{}}{}", "{\"f:a\":".repeat(levels), "}".repeat(levels))
     }
 
     #[test]
     fn what_stands_among_managed_fields_hides_nothing() {
         let late = r#"[{"manager": "m", "operation": "Update", "time": "9999-12-31T23:59:59Z", "fieldsV1": {}}]"#;
-        let nested = format!(r#"[{{"manager": "domicile", "time": "9999-12-31T23:59:59Z", "fieldsV1": {}}}]"#, deep());
-        for managed in [late, &nested, "null", "[]"] {
+        let nested = [120, 124, 127, 300].map(|levels| {
+            format!(
+                r#"[{{"manager": "domicile", "fieldsV1": {{"f:metadata": {{"f:labels": {{"f:a": {}}}}}}}}}]"#,
+                deep(levels)
+            )
+        });
+        for managed in [late, "null", "[]"].into_iter().chain(nested.iter().map(String::as_str)) {
             let policy = Policy::from(policy(managed).read().unwrap());
             assert!(policy.opens.egress.rules[0].is_bare, "{managed}");
+            let space = json!({"kind": "Namespace", "metadata": {"name": "shop", "managedFields": "MANAGED"}});
+            assert!(sent::<core::Namespace>(&space, managed).read().is_some(), "{managed}");
         }
     }
 
@@ -248,11 +292,37 @@ mod tests {
 
     #[test]
     fn of_what_cannot_be_read_it_is_known_that_it_is_there() {
-        let node = json!({"kind": "Node", "metadata": {"name": "cn-1", "uid": "7", "resourceVersion": "3", "labels": {"site": "shanghai"}}, "status": {"conditions": [{"lastHeartbeatTime": "9999-12-31T23:59:59Z", "type": "Ready", "status": "True"}]}});
-        let node = sent::<core::Node>(&node, "");
-        assert_eq!((node.meta().name.as_deref(), node.meta().resource_version.as_deref()), (Some("cn-1"), Some("3")));
-        let kept = crate::observe::Node::unread(node.meta()).unwrap();
-        assert!(node.read().is_none());
-        assert!(!kept.unreadable_addresses.is_empty() && kept.labels["site"] == "shanghai");
+        let policy = json!({"metadata": {"name": "odd", "uid": "7", "resourceVersion": "3"}, "spec": "none"});
+        let policy = sent::<NetworkPolicy>(&policy, "");
+        assert_eq!(
+            (policy.meta().name.as_deref(), policy.meta().resource_version.as_deref()),
+            (Some("odd"), Some("3"))
+        );
+        let kept = Policy::unread(policy.meta()).unwrap();
+        assert!(policy.read().is_none());
+        assert!(!kept.opens.egress.size.is_judged() && !kept.opens.ingress.size.is_judged());
+    }
+
+    #[test]
+    fn what_is_longer_than_is_read_is_not_parsed() {
+        let peers = vec![json!({"podSelector": {}}); 60_000];
+        let policy = json!({"metadata": {"name": "long"}, "spec": {"podSelector": {}, "egress": [{"to": peers}]}});
+        assert!(sent::<NetworkPolicy>(&policy, "").read().is_none());
+    }
+
+    #[test]
+    fn a_kubelet_makes_no_node_unreadable() {
+        let node = json!({
+            "metadata": {"name": "cn-1", "labels": {"site": "shanghai"}},
+            "spec": {"podCIDRs": ["10.244.1.0/24"], "providerID": "cn-shanghai.i-1", "taints": [{"key": "a", "effect": "NoExecute", "timeAdded": "9999-12-31T23:59:59Z"}]},
+            "status": {
+                "addresses": [{"type": "InternalIP", "address": "10.20.0.7"}],
+                "allocatable": {"cpu": "2"},
+                "conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": "9999-12-31T23:59:59Z"}],
+            },
+        });
+        let node = Node::from(sent::<LiveNode>(&node, "").read().unwrap());
+        assert!(node.ready && node.taints.len() == 1 && node.pod_networks.len() == 1 && node.addresses.len() == 1);
+        assert_eq!((node.provider_id.as_str(), node.allocatable.millicores), ("cn-shanghai.i-1", 2000));
     }
 }

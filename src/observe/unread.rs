@@ -109,8 +109,8 @@ impl Unread for ClusterPolicy {
     }
 }
 
-// Nothing opens for want of these: a namespace stays as it is, a residency or a data center is missing.
-// A webhook is made by those who run the cluster.
+// These stay as they are known. Nothing that is read of a namespace can be made unreadable, and the others are made by those
+// who run the cluster.
 
 impl Unread for Namespace {
     fn unread(_: &ObjectMeta) -> Option<Self> {

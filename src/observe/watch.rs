@@ -31,6 +31,7 @@ use super::{
     change::{Change, Delta},
     cluster_policy, convert, devices,
     model::{Claim, Class, Endpoints, Namespace, Node, Pod, RoleBinding, Volume},
+    node::LiveNode,
     pod::LivePod,
     sent::{Reads, Sent, Unread},
     unread::Id,
@@ -69,7 +70,7 @@ pub fn start(
         follow(&later_client, &later_sink, project, Change::Pod);
         devices::follow(&later_client, &later_sink, drivers);
     });
-    follow(client, &sink, |node: core::Node| Some(Node::from(node)), Change::Node);
+    follow(client, &sink, |node: LiveNode| Some(Node::from(node)), Change::Node);
     follow(client, &sink, |space: core::Namespace| Some(Namespace::from(space)), Change::Namespace);
     follow(client, &sink, |claim: core::PersistentVolumeClaim| Some(Claim::from(claim)), Change::Claim);
     follow(client, &sink, |volume: core::PersistentVolume| Some(Volume::from(volume)), Change::Volume);
@@ -213,10 +214,13 @@ pub(super) fn delta<K: Resource, I: Id, T: Unread>(
             None
         }
         watcher::Event::InitDone => Some(Delta::Replaced(std::mem::take(arriving))),
-        watcher::Event::Apply(object) => Some(match reduced(object) {
-            (id, Some(kept)) => Delta::Applied(id, kept),
-            (id, None) => Delta::Gone(id),
-        }),
+        watcher::Event::Apply(object) => {
+            let is_read = matches!(object, Sent::Read(_));
+            match reduced(object) {
+                (id, Some(kept)) => Some(Delta::Applied(id, kept)),
+                (id, None) => is_read.then_some(Delta::Gone(id)), // what cannot be read stays as it is known
+            }
+        }
         watcher::Event::Delete(object) => Some(Delta::Gone(I::of(object.meta()))),
     }
 }

@@ -99,13 +99,13 @@ pub fn locate(node: &Node, facilities: &Facilities, catalogue: &Catalogue) -> Lo
 
 /// Every InternalIP lies in the facility's addresses, and there is one.
 fn addresses(node: &Node, facility: &Facility, _: &Catalogue) -> Option<NodeConflict> {
+    if let Some(text) = node.unreadable_addresses.first() {
+        return found("AddressUnreadable", format!("InternalIP {text} cannot be read"));
+    }
     if facility.addresses.is_empty() {
         return None;
     }
     let permitted = || facility.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    if let Some(text) = node.unreadable_addresses.first() {
-        return found("AddressUnreadable", format!("InternalIP {text} cannot be read"));
-    }
     if node.addresses.is_empty() {
         return found("AddressMissing", format!("no InternalIP is reported; one in {} is needed", permitted()));
     }

@@ -153,7 +153,7 @@ async fn settle(
     let touched: Vec<_> = stream::iter(touches).buffer_unordered(TOUCHED_AT_ONCE).try_collect().await?;
     for (key, narrowed) in touched {
         match narrowed {
-            Narrowed::Gone => {}
+            Narrowed::Gone => written.push(Change::Policy(Delta::Gone(key))),
             Narrowed::Exactly(policy) => written.push(Change::Policy(Delta::Applied(key, *policy))),
             Narrowed::No => drop(still_wide.get_or_insert(key)),
         }

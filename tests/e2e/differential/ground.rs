@@ -163,7 +163,7 @@ fn country(stage: &Turn, name: &str, jurisdiction: &str, number: u8, network: &s
 
 fn places(stage: &Turn) -> (Facilities, BTreeMap<String, Location>, Sites) {
     let centers: BTreeMap<String, domicile::api::DataCenter> = all(stage, &DATA_CENTER);
-    let nodes: BTreeMap<String, Node> = all::<k8s_openapi::api::core::v1::Node, Node>(stage, &NODE);
+    let nodes: BTreeMap<String, Node> = all::<domicile::observe::node::LiveNode, Node>(stage, &NODE);
     let facilities = Facilities::resolve(&centers);
     let locations: BTreeMap<String, Location> =
         nodes.iter().map(|(name, node)| (name.clone(), locate(node, &facilities, Catalogue::built_in()))).collect();
