@@ -267,8 +267,11 @@ fn an_uninstall_out_of_order_locks_nothing_and_an_install_after_it_tells_what_go
     for key in ["domicile.dev/networks", "domicile.dev/storage-classes"] {
         assert_eq!(shop.annotation(key), confinement[key], "{key}");
     }
-    let status = stage.becomes("mainland", "Compliant", "False")["status"].clone();
-    assert!(status["findings"]["items"].to_string().contains(&format!("Pod {}/away", shop.name)), "{status}");
+    eventually("the pod that got out is told", SOON, || {
+        let status = stage.becomes("mainland", "Compliant", "False")["status"].clone();
+        let found = status["findings"]["items"].to_string().contains(&format!("Pod {}/away", shop.name));
+        when(found, || status.to_string())
+    });
     eventually("it is no peer while a pod of it stands abroad", SOON, || {
         when(!shop.labels().contains_key("domicile.dev/peer"), || format!("{:?}", shop.labels()))
     });
