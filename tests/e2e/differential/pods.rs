@@ -306,7 +306,7 @@ fn changed(waiting: Value, residency: &str) -> Json {
 #[test]
 fn pods_are_admitted_exactly_where_the_audit_finds_nothing() {
     let stage = shared();
-    let ground = Ground::new(&stage, "twice-pods", "SG", 71, "{}");
+    let ground = Ground::new(&stage, "twice-pods", "LK", 71, "{}");
     PODS.run(&ground, 1, &pod(&[&ground.name]));
     let waiting = ground.space.pod("waits");
     let waiting =
