@@ -128,8 +128,11 @@ fn rules<'a>(policy: &'a Opens, confinement: &Confinement) -> Vec<Named<'a>> {
 fn is_too_large(rules: &[Named<'_>], size: Size, confinement: &Confinement) -> bool {
     let networks = confinement.networks.len();
     let literal: BTreeSet<String> = confinement.networks.iter().map(ToString::to_string).collect();
-    let blocks =
-        rules.iter().flat_map(|named| named.rule.networks.iter().map(ToString::to_string).chain(others(named)));
+    let texts = |rule: &Rule| -> Vec<String> {
+        let blocks = rule.blocks.iter().map(|block| block.cidr.to_string());
+        rule.networks.iter().map(ToString::to_string).chain(blocks).collect()
+    };
+    let blocks = rules.iter().flat_map(|named| texts(named.rule));
     let compared = blocks.filter(|block| !literal.contains(block)).count();
     !(size.is_judged()
         && size.peers.saturating_mul(networks) <= 200_000
@@ -138,14 +141,10 @@ fn is_too_large(rules: &[Named<'_>], size: Size, confinement: &Confinement) -> b
         && compared.saturating_mul(networks) <= 5000)
 }
 
-fn others(named: &Named<'_>) -> impl Iterator<Item = String> {
-    named.rule.blocks.iter().map(|block| block.cidr.to_string())
-}
-
 fn too_large(policy: &Opens, confinement: &Confinement) -> Violation {
     let (Size { rules, peers, .. }, networks) = (size(policy, confinement), confinement.networks.len());
     let size = match peers {
-        usize::MAX => "it is longer than 1 MiB".to_owned(),
+        usize::MAX => "it is longer than 1 MiB, or cannot be parsed".to_owned(), // as `Policy::unread` says it
         _ => format!("it has {rules} rules with {peers} peers"),
     };
     Violation {

@@ -47,7 +47,7 @@ pub trait Reads: DeserializeOwned {
     const STATUS: bool = true;
     /// Whether it is read which labels this operator's own writes own.
     const OWN_LABELS: bool = false;
-    /// The longest text that is read, in bytes: it takes some twenty times as much memory as a whole object.
+    /// The longest text that is parsed, in bytes: parsed into whole objects it takes many times as much memory.
     const LONGEST: usize = usize::MAX;
 }
 
@@ -94,7 +94,7 @@ impl Reads for DynamicObject {}
 
 /// What is kept of an object that cannot be read.
 pub trait Unread: Sized {
-    /// Nothing of it may count as being in order; `None` where nothing is lost by not knowing of it.
+    /// Nothing of it may count as being in order; `None` where what was known of it before stands.
     fn unread(meta: &ObjectMeta) -> Option<Self>;
 }
 
