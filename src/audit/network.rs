@@ -43,7 +43,7 @@ pub struct Violation {
 #[must_use]
 pub fn violations(policy: &Opens, confinement: &Confinement) -> Vec<Violation> {
     let rules = rules(policy, confinement);
-    if is_too_large(&rules, size(policy, confinement), confinement) {
+    if policy.unreadable || is_too_large(&rules, size(policy, confinement), confinement) {
         return vec![too_large(policy, confinement)];
     }
     opened(&rules, confinement)
@@ -102,10 +102,10 @@ fn size(policy: &Opens, confinement: &Confinement) -> Size {
     judged(policy, confinement).map(|direction| direction.size).fold(Size::default(), Size::and)
 }
 
-/// Whether the policy is not too large for anybody to look into.
+/// Whether the policy could be read, and is not too large for anybody to look into.
 #[must_use]
 pub fn is_judged(policy: &Opens, confinement: &Confinement) -> bool {
-    judged(policy, confinement).all(|direction| direction.size.is_judged())
+    !policy.unreadable && judged(policy, confinement).all(|direction| direction.size.is_judged())
 }
 
 /// One rule of either direction.
@@ -143,9 +143,10 @@ fn is_too_large(rules: &[Named<'_>], size: Size, confinement: &Confinement) -> b
 
 fn too_large(policy: &Opens, confinement: &Confinement) -> Violation {
     let (Size { rules, peers, .. }, networks) = (size(policy, confinement), confinement.networks.len());
-    let size = match peers {
-        usize::MAX => "it is longer than 1 MiB, or cannot be parsed".to_owned(), // as `Policy::unread` says it
-        _ => format!("it has {rules} rules with {peers} peers"),
+    let size = if policy.unreadable {
+        "it is longer than 1 MiB, or cannot be parsed".to_owned()
+    } else {
+        format!("it has {rules} rules with {peers} peers")
     };
     Violation {
         rule: SIZE,

@@ -75,6 +75,8 @@ pub struct Opens {
     pub egress: Direction,
     /// From where.
     pub ingress: Direction,
+    /// Whether nobody knows, since the policy could not be read.
+    pub unreadable: bool,
 }
 
 impl Opens {
@@ -85,7 +87,7 @@ impl Opens {
             spec.egress.iter().flatten().map(|rule| rule.to.as_deref().unwrap_or_default()).collect();
         let ingress: Vec<&[NetworkPolicyPeer]> =
             spec.ingress.iter().flatten().map(|rule| rule.from.as_deref().unwrap_or_default()).collect();
-        Self { egress: Direction::read(&egress), ingress: Direction::read(&ingress) }
+        Self { egress: Direction::read(&egress), ingress: Direction::read(&ingress), unreadable: false }
     }
 }
 

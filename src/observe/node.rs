@@ -1,16 +1,17 @@
 //! Nodes as they arrive. A kubelet writes its node's status, and none of the times in it are read.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1 as core,
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
 };
-use kube::{Resource, core::ClusterResourceScope};
+use kube::Resource;
 use serde::Deserialize;
 
 /// A node as the API server sends it.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Resource)]
+#[resource(inherit = "core::Node")]
 #[serde(default)]
 pub struct LiveNode {
     pub(super) metadata: ObjectMeta,
@@ -51,33 +52,4 @@ pub(super) struct Condition {
     #[serde(rename = "type")]
     pub kind: String,
     pub status: String,
-}
-
-impl Resource for LiveNode {
-    type DynamicType = ();
-    type Scope = ClusterResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        core::Node::kind(&())
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        core::Node::group(&())
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        core::Node::version(&())
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        core::Node::plural(&())
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
 }

@@ -3,13 +3,13 @@
 //! A pod of 1.5 MiB can have a hundred thousand volumes, which as whole objects take hundreds of megabytes, and whoever may
 //! create pods anywhere in the cluster can make one. So containers and volumes are looked at one by one, while they arrive.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData};
+use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
 use k8s_openapi::{
     api::core::v1 as core,
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
 };
-use kube::{Resource, core::NamespaceResourceScope};
+use kube::Resource;
 use serde::{
     Deserialize, Deserializer,
     de::{SeqAccess, Visitor},
@@ -18,7 +18,8 @@ use serde::{
 use super::{Resources, convert::inline, model::Inline, privilege};
 
 /// A pod as the API server sends it.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Resource)]
+#[resource(inherit = "core::Pod")]
 #[serde(default)]
 pub struct LivePod {
     pub(super) metadata: ObjectMeta,
@@ -158,35 +159,6 @@ impl<'de, F: Fold> Visitor<'de> for Items<F> {
 
     fn visit_unit<E>(self) -> Result<F, E> {
         Ok(F::default())
-    }
-}
-
-impl Resource for LivePod {
-    type DynamicType = ();
-    type Scope = NamespaceResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        core::Pod::kind(&())
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        core::Pod::group(&())
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        core::Pod::version(&())
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        core::Pod::plural(&())
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
     }
 }
 

@@ -300,7 +300,7 @@ mod tests {
         );
         let kept = Policy::unread(policy.meta()).unwrap();
         assert!(policy.read().is_none());
-        assert!(!kept.opens.egress.size.is_judged() && !kept.opens.ingress.size.is_judged());
+        assert!(kept.opens.unreadable);
     }
 
     #[test]

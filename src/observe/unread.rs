@@ -8,7 +8,7 @@ use super::{
     ClusterPolicy, Device, Endpoints, Exposed, Key, Namespace, Node, Pod, Policy, Receivers, RoleBinding,
     convert::SUBJECTS,
     model::{Claim, Class, Drivers, Volume},
-    network_policy::{Direction, Opens, Size},
+    network_policy::Opens,
     sent::Unread,
 };
 use crate::api::{DataCenter, DataResidency};
@@ -67,10 +67,10 @@ impl Unread for Class {
 }
 
 impl Unread for Policy {
-    /// It is too large to be judged.
+    /// Nobody knows what it opens.
     fn unread(meta: &ObjectMeta) -> Option<Self> {
-        let direction = || Direction { size: Size { peers: usize::MAX, ..Size::default() }, rules: Vec::new() };
-        Some(Self { uid: uid(meta), opens: Opens { egress: direction(), ingress: direction() }, ..Self::default() })
+        let opens = Opens { unreadable: true, ..Opens::default() };
+        Some(Self { uid: uid(meta), opens, ..Self::default() })
     }
 }
 
