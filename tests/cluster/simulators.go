@@ -38,13 +38,13 @@ func nodesCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			reader, err := client(files.File("machines.kubeconfig"))
+			controller, err := client(files.File("machines.kubeconfig"))
 			if err != nil {
 				return err
 			}
 			return serve(port, func(ctx context.Context) (func() error, error) {
 				return nodes.Start(ctx, nodes.Options{
-					File: file, Authority: authority, Reader: reader, Drivers: list,
+					File: file, Authority: authority, Controller: controller, Drivers: list,
 					Version: version.Get().GitVersion, Heartbeat: heartbeat,
 				})
 			})

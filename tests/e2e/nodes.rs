@@ -30,6 +30,25 @@ fn a_kubelet_cannot_set_them() {
     kubelet.patch_at(&path, Patch::Merge, &json!({"metadata": {"labels": {"example.com/rack": "7"}}})).expected();
 }
 
+/// Addresses of pods are no addresses of a data center: a kubelet whose pods have all addresses would leave none.
+#[test]
+fn a_kubelet_gives_its_pods_no_networks() {
+    let stage = shared();
+    let _node = stage.makes_node("frankfurt-x", "nowhere-1", "203.0.113.77");
+    let all = json!({"spec": {"podCIDR": "0.0.0.0/0", "podCIDRs": ["0.0.0.0/0"]}});
+    let kubelet = stage.kubelet("frankfurt-x");
+    let said = kubelet.patch(&NODE, "", "frankfurt-x", &all).refused("[domicile/node-pod-networks]");
+    assert!(said.contains("--allocate-node-cidrs"), "{said}");
+    let new = Manifest::from("{apiVersion: v1, kind: Node, metadata: {name: frankfurt-y}}");
+    let late = stage.kubelet("frankfurt-y");
+    late.try_create(&new.clone().with(&all.to_string())).refused("[domicile/node-pod-networks]");
+    late.try_create(&new).expected();
+    // A controller gives nodes their networks, and a kubelet that then changes something else leaves them.
+    let own = json!({"spec": {"podCIDR": "10.244.77.0/24", "podCIDRs": ["10.244.77.0/24"]}});
+    stage.admin.patch(&NODE, "", "frankfurt-x", &own).expected();
+    kubelet.patch(&NODE, "", "frankfurt-x", &json!({"metadata": {"labels": {"example.com/rack": "7"}}})).expected();
+}
+
 #[test]
 fn nor_can_an_administrator() {
     let stage = shared();

@@ -69,11 +69,11 @@ func rule(group string, resources []string, verbs ...string) rbac.PolicyRule {
 	return rbac.PolicyRule{APIGroups: []string{group}, Resources: resources, Verbs: verbs}
 }
 
-// machinesRules: one reader for all simulated kubelets, and the deletion of nodes that are gone.
+// machinesRules: one reader for all simulated kubelets, which also gives nodes their pod networks and deletes nodes that are gone.
 func machinesRules() []rbac.PolicyRule {
 	return []rbac.PolicyRule{
 		rule("", []string{"nodes", "pods", "persistentvolumeclaims", "persistentvolumes"}, "get", "list", "watch"),
-		rule("", []string{"nodes"}, "delete"),
+		rule("", []string{"nodes"}, "patch", "delete"),
 	}
 }
 

@@ -23,8 +23,8 @@ const byNode = "node"
 
 // watch fills the caches and puts what changes into the queues.
 func (f *fleet) watch(ctx context.Context) error {
-	all := informers.NewSharedInformerFactoryWithOptions(f.reader, 0, informers.WithTransform(slim))
-	bound := informers.NewSharedInformerFactoryWithOptions(f.reader, 0, informers.WithTransform(slim),
+	all := informers.NewSharedInformerFactoryWithOptions(f.controller, 0, informers.WithTransform(slim))
+	bound := informers.NewSharedInformerFactoryWithOptions(f.controller, 0, informers.WithTransform(slim),
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) {
 			o.FieldSelector = fields.OneTermNotEqualSelector("spec.nodeName", "").String()
 		}))

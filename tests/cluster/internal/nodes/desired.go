@@ -72,10 +72,7 @@ func (p profile) annotations() map[string]string {
 func (p profile) newNode(now time.Time) *core.Node {
 	node := &core.Node{
 		ObjectMeta: meta.ObjectMeta{Name: p.Name, Labels: p.labels(), Annotations: p.annotations()},
-		Spec:       core.NodeSpec{ProviderID: p.ProviderID, PodCIDRs: p.podCIDRs, Taints: p.Taints},
-	}
-	if len(p.podCIDRs) > 0 {
-		node.Spec.PodCIDR = p.podCIDRs[0]
+		Spec:       core.NodeSpec{ProviderID: p.ProviderID, Taints: p.Taints},
 	}
 	p.setStatus(&node.Status, now)
 	return node

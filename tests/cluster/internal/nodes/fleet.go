@@ -23,11 +23,12 @@ import (
 type Options struct {
 	File      string
 	Authority *pki.Authority
-	// Reader is the identity that reads for all nodes and deletes those that left the file.
-	Reader    *rest.Config
-	Drivers   []drivers.Driver
-	Version   string // that the kubelets report
-	Heartbeat time.Duration
+	// Controller is the identity that reads for all nodes, gives them the networks of their pods, and deletes those that left
+	// the file.
+	Controller *rest.Config
+	Drivers    []drivers.Driver
+	Version    string // that the kubelets report
+	Heartbeat  time.Duration
 }
 
 // Workers: nodes and pods are few and their requests quick.
@@ -39,10 +40,10 @@ const (
 // fleet is all simulated kubelets.
 type fleet struct {
 	Options
-	reader kubernetes.Interface
-	caches caches
-	nodeQ  workqueue.TypedRateLimitingInterface[string]
-	podQ   workqueue.TypedRateLimitingInterface[string]
+	controller kubernetes.Interface
+	caches     caches
+	nodeQ      workqueue.TypedRateLimitingInterface[string]
+	podQ       workqueue.TypedRateLimitingInterface[string]
 
 	mu       sync.Mutex
 	wanted   map[string]Spec // nil before the file was read
@@ -52,12 +53,12 @@ type fleet struct {
 
 // Start runs the role until ctx ends. health says what is not as the file wants it.
 func Start(ctx context.Context, options Options) (health func() error, err error) {
-	reader, err := kubernetes.NewForConfig(options.Reader)
+	controller, err := kubernetes.NewForConfig(options.Controller)
 	if err != nil {
 		return nil, err
 	}
 	f := &fleet{
-		Options: options, reader: reader,
+		Options: options, controller: controller,
 		nodeQ:    workqueue.NewTypedRateLimitingQueue(limiter()),
 		podQ:     workqueue.NewTypedRateLimitingQueue(limiter()),
 		machines: map[string]*machine{}, problems: map[string]error{},
@@ -172,7 +173,7 @@ func (f *fleet) remove(ctx context.Context, name string, have *core.Node) error 
 	if have == nil || have.Annotations[ownLabels] == "" {
 		return nil // gone, or not ours
 	}
-	err := f.reader.CoreV1().Nodes().Delete(ctx, name, meta.DeleteOptions{Preconditions: &meta.Preconditions{UID: &have.UID}})
+	err := f.controller.CoreV1().Nodes().Delete(ctx, name, meta.DeleteOptions{Preconditions: &meta.Preconditions{UID: &have.UID}})
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil
 	}

@@ -22,6 +22,8 @@ const requestTimeout = 10 * time.Second
 type machine struct {
 	name   string
 	client kubernetes.Interface
+	// controller gives nodes what no kubelet gives itself.
+	controller kubernetes.Interface
 
 	mu      sync.Mutex
 	profile profile
@@ -41,7 +43,7 @@ type remembered struct {
 }
 
 // newMachine makes an identity as a bootstrapping kubelet gets it.
-func newMachine(authority *pki.Authority, server string, p profile) (*machine, error) {
+func newMachine(authority *pki.Authority, server string, controller kubernetes.Interface, p profile) (*machine, error) {
 	subject := pki.Subject{Name: "system:node:" + p.Name, Groups: []string{"system:nodes"}}
 	identity, err := authority.Issue(subject)
 	if err != nil {
@@ -63,7 +65,7 @@ func newMachine(authority *pki.Authority, server string, p profile) (*machine, e
 	if err != nil {
 		return nil, err
 	}
-	m := &machine{name: p.Name, client: client, profile: p, memory: map[types.UID]*remembered{}}
+	m := &machine{name: p.Name, client: client, controller: controller, profile: p, memory: map[types.UID]*remembered{}}
 	for _, block := range p.podCIDRs {
 		pool, err := pods.NewPool(block)
 		if err != nil {

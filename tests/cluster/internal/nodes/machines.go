@@ -67,7 +67,7 @@ func (f *fleet) machineFor(spec Spec, have *core.Node) (*machine, error) {
 		m.profile = p
 		return m, nil
 	}
-	m, err := newMachine(f.Authority, f.Reader.Host, p)
+	m, err := newMachine(f.Authority, f.Controller.Host, f.controller, p)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -23,6 +24,9 @@ func (m *machine) register(ctx context.Context, have *core.Node, now time.Time) 
 	p := m.current()
 	node, err := m.create(ctx, p, have, now)
 	if err != nil {
+		return err
+	}
+	if node, err = m.allocate(ctx, p, node); err != nil {
 		return err
 	}
 	if p.setMetadata(node) {
@@ -62,6 +66,18 @@ func (m *machine) create(ctx context.Context, p profile, have *core.Node, now ti
 		return m.client.CoreV1().Nodes().Get(ctx, p.Name, meta.GetOptions{})
 	}
 	return node, err
+}
+
+// allocate gives a node the networks of its pods. No kubelet does that: it is the work of a controller (--allocate-node-cidrs).
+func (m *machine) allocate(ctx context.Context, p profile, node *core.Node) (*core.Node, error) {
+	if len(p.podCIDRs) == 0 || len(node.Spec.PodCIDRs) > 0 {
+		return node, nil
+	}
+	patch, err := json.Marshal(map[string]any{"spec": core.NodeSpec{PodCIDR: p.podCIDRs[0], PodCIDRs: p.podCIDRs}})
+	if err != nil {
+		return nil, err
+	}
+	return m.controller.CoreV1().Nodes().Patch(ctx, node.Name, types.StrategicMergePatchType, patch, meta.PatchOptions{})
 }
 
 func ownedBy(name string, uid types.UID) []meta.OwnerReference {
