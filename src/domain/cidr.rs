@@ -40,6 +40,12 @@ impl Cidr {
         self.contains(other) || other.contains(self)
     }
 
+    /// Whether it is every address of its family.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.0.prefix_len() == 0
+    }
+
     /// Whether the block is IPv4.
     #[must_use]
     pub fn is_ipv4(&self) -> bool {

@@ -75,17 +75,30 @@ impl From<core::Namespace> for Namespace {
         let meta = namespace.metadata;
         let mut annotations = meta.annotations.unwrap_or_default();
         annotations.retain(|key, _| keys::CONFINEMENT_ANNOTATIONS.contains(&key.as_str()));
+        let mut labels = meta.labels.unwrap_or_default();
+        if !labels.contains_key(keys::RESIDENCY) {
+            // Others' selectors are held against governed namespaces alone, and these can have a hundred thousand labels.
+            labels.retain(|key, _| is_read_of_any(key));
+        }
         Self {
             name: meta.name.unwrap_or_default(),
             uid: meta.uid.unwrap_or_default(),
             resource_version: meta.resource_version.unwrap_or_default(),
-            labels: meta.labels.unwrap_or_default(),
+            labels,
             annotations,
             terminating: meta.deletion_timestamp.is_some(),
             labelled_at_birth: false,
             own_pod_security: own_labels(&meta.managed_fields.unwrap_or_default()),
         }
     }
+}
+
+/// Whether this label is read of a namespace that names no residency, too.
+fn is_read_of_any(key: &str) -> bool {
+    let pod_security = [keys::POD_SECURITY_ENFORCE, keys::POD_SECURITY_WARN, keys::POD_SECURITY_AUDIT];
+    key == keys::PERMIT
+        || keys::CONFINEMENT_LABELS.contains(&key)
+        || pod_security.contains(&key.strip_suffix("-version").unwrap_or(key))
 }
 
 /// The Pod Security labels that this operator's writes own.
@@ -149,8 +162,8 @@ fn controller(owners: Option<Vec<OwnerReference>>) -> Option<Owner> {
     Some(Owner { kind: plain(&owner.kind), name: plain(&owner.name) })
 }
 
-/// What the API server takes as any text, for people: without characters that change what a terminal shows, and not longer
-/// than a name can be.
+/// What the API server takes as any text, for people: without characters that change what a terminal shows, and in no more
+/// bytes than a name has at most.
 pub(super) fn plain(text: &str) -> String {
     const LONGEST: usize = 253;
     let hides = |letter: char| {
@@ -159,7 +172,14 @@ pub(super) fn plain(text: &str) -> String {
             || ('\u{2028}'..='\u{202e}').contains(&letter)
             || ('\u{2066}'..='\u{2069}').contains(&letter)
     };
-    text.chars().take(LONGEST).map(|letter| if hides(letter) { '\u{fffd}' } else { letter }).collect()
+    let mut shown = String::with_capacity(text.len().min(LONGEST));
+    for letter in text.chars().map(|letter| if hides(letter) { '\u{fffd}' } else { letter }) {
+        if shown.len() + letter.len_utf8() > LONGEST {
+            break;
+        }
+        shown.push(letter);
+    }
+    shown
 }
 
 /// A volume that reaches past every claim: the same list as the policy on pods' volumes admits, turned round.
@@ -347,6 +367,24 @@ impl From<EndpointSlice> for Endpoints {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_namespace_that_names_nothing_no_more_labels_are_kept_than_are_read() {
+        let labels = |own: serde_json::Value| {
+            let mut labels = own;
+            for number in 0..1000 {
+                labels[format!("a{number}")] = "".into();
+            }
+            let space = serde_json::json!({"metadata": {"name": "shop", "labels": labels}});
+            Namespace::from(serde_json::from_value::<core::Namespace>(space).unwrap()).labels
+        };
+        let own = serde_json::json!({
+            "domicile.dev/permit": "None", "domicile.dev/enforcement": "Enforce", "domicile.dev/confined-for": "mainland", "domicile.dev/peer": "true",
+            "pod-security.kubernetes.io/enforce": "baseline", "pod-security.kubernetes.io/warn-version": "latest",
+        });
+        assert_eq!(serde_json::to_value(labels(own.clone())).unwrap(), own);
+        assert_eq!(labels(serde_json::json!({"domicile.dev/residency": "mainland"})).len(), 1001);
+    }
 
     #[test]
     fn annotations_and_labels_of_others_are_those_of_the_policies() {

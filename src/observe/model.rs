@@ -145,7 +145,7 @@ pub struct Namespace {
     pub uid: String,
     /// The version that was read; a write names it, so that it is refused where the namespace has changed since.
     pub resource_version: String,
-    /// All labels.
+    /// All labels where it names a residency, else those of Domicile and of Pod Security.
     pub labels: Map,
     /// The annotations of a confinement; the others do not matter.
     pub annotations: Map,

@@ -4,7 +4,7 @@
 //! governed, too. What is kept of one is smaller than its text, and of one that is larger than the API server judges it is
 //! only that it is.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{borrow::Cow, collections::BTreeSet, fmt, net::IpAddr};
 
 use k8s_openapi::{
     api::networking::v1::{IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicySpec},
@@ -19,7 +19,6 @@ pub const RULES: usize = 100;
 /// So many peers: as many as `network.yaml` does.
 pub const PEERS: usize = 600;
 
-const ANY_ADDRESS: [&str; 2] = ["0.0.0.0/0", "::/0"];
 /// Of so many exceptions of a block each is known.
 const EXCEPTIONS: usize = 64;
 
@@ -185,14 +184,14 @@ impl Rule {
     /// Whether it names every address, without exceptions.
     #[must_use]
     pub fn names_any(&self) -> bool {
-        self.networks.iter().any(is_any)
+        self.networks.iter().any(Cidr::is_any)
     }
 
-    /// Every block that is not every address, as it is written, with its network, where it is one.
-    pub fn named(&self) -> impl Iterator<Item = (String, Option<Cidr>)> {
-        let networks = self.networks.iter().filter(|network| !is_any(network));
-        let blocks = self.blocks.iter().map(|block| (block.cidr.to_string(), block.cidr.parse().ok()));
-        networks.map(|network| (network.to_string(), Some(*network))).chain(blocks)
+    /// Every block that is not every address without exceptions, as it is written.
+    pub fn named(&self) -> impl Iterator<Item = Cow<'_, Written>> {
+        let networks = self.networks.iter().filter(|network| !network.is_any());
+        let networks = networks.map(|network| Cow::Owned(Written::Plainly(*network)));
+        networks.chain(self.blocks.iter().map(|block| Cow::Borrowed(&block.cidr)))
     }
 
     /// Whether a block of it has this address.
@@ -200,20 +199,55 @@ impl Rule {
     pub fn has(&self, address: IpAddr) -> bool {
         let inside = |cidr: &Cidr| cidr.contains_address(address);
         let names =
-            |block: &Block| block.cidr.parse().is_ok_and(|cidr| inside(&cidr)) && !block.except.iter().any(inside);
+            |block: &Block| block.cidr.network().is_some_and(|cidr| inside(&cidr)) && !block.except.iter().any(inside);
         self.networks.iter().any(inside) || self.blocks.iter().any(names)
     }
 }
 
-/// The network of a block that has no exceptions and is written as it is told.
+/// The network of a block that has no exceptions and is written as it is told. What has exceptions is judged as a block like
+/// any other, also where it is every address.
 fn plain_network(block: &IPBlock) -> Option<Cidr> {
     let has_exceptions = block.except.as_ref().is_some_and(|except| !except.is_empty());
-    block.cidr.parse::<Cidr>().ok().filter(|cidr| !has_exceptions && cidr.to_string() == block.cidr)
+    match Written::read(&block.cidr) {
+        Written::Plainly(network) if !has_exceptions => Some(network),
+        Written::Plainly(_) | Written::Otherwise(_) => None,
+    }
 }
 
-/// What has exceptions is judged as a block like any other.
-fn is_any(network: &Cidr) -> bool {
-    ANY_ADDRESS.contains(&network.to_string().as_str())
+/// A network as somebody has written it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Written {
+    /// As it is told.
+    Plainly(Cidr),
+    /// With host bits, in capitals, or so that it is none.
+    Otherwise(Box<str>),
+}
+
+impl Written {
+    fn read(text: &str) -> Self {
+        match text.parse::<Cidr>() {
+            Ok(network) if network.to_string() == text => Self::Plainly(network),
+            Ok(_) | Err(_) => Self::Otherwise(text.into()),
+        }
+    }
+
+    /// The network, where it is one.
+    #[must_use]
+    pub fn network(&self) -> Option<Cidr> {
+        match self {
+            Self::Plainly(network) => Some(*network),
+            Self::Otherwise(text) => text.parse().ok(),
+        }
+    }
+}
+
+impl fmt::Display for Written {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plainly(network) => network.fmt(out),
+            Self::Otherwise(text) => out.write_str(text),
+        }
+    }
 }
 
 /// A peer that says nothing would be any address; the API server refuses it, so it is never seen.
@@ -225,8 +259,8 @@ fn says_nothing(peer: &NetworkPolicyPeer) -> bool {
 /// An ipBlock that has exceptions, or is no network as it is told.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Block {
-    /// As it is written.
-    pub cidr: Box<str>,
+    /// Which addresses.
+    pub cidr: Written,
     /// The first of its exceptions.
     pub except: Box<[Cidr]>,
 }
@@ -234,7 +268,7 @@ pub struct Block {
 impl Block {
     fn read(block: &IPBlock) -> Self {
         let except = block.except.iter().flatten().take(EXCEPTIONS);
-        Self { cidr: block.cidr.as_str().into(), except: except.filter_map(|text| text.parse().ok()).collect() }
+        Self { cidr: Written::read(&block.cidr), except: except.filter_map(|text| text.parse().ok()).collect() }
     }
 }
 

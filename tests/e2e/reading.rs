@@ -7,6 +7,7 @@ use crate::{
         installation::{CHART, with_static_policies},
         prelude::*,
         process::repository,
+        wait::run,
     },
 };
 
@@ -57,6 +58,11 @@ fn the_largest_objects_of_tenants_do_not_cost_the_operator_its_memory() {
             stage.admin.create(&named).expected();
         }
     }
+    let labels: std::collections::BTreeMap<String, &str> =
+        (0..40_000).map(|number| (format!("a{number}"), "")).collect();
+    let labelled = || Manifest::from("{apiVersion: v1, kind: Namespace, metadata: {}}").named(&fresh_name());
+    let _labelled: Vec<Made> =
+        (0..12).map(|_| stage.makes(labelled().with(&json!({"metadata": {"labels": labels}}).to_string()))).collect();
     let within_the_limit = |when: &str| {
         let (most, limit) = (stage.operator.most_memory(), limit());
         say(&format!("reading: {when} at most {} MiB of {}", most >> 20, limit >> 20));
@@ -95,6 +101,66 @@ fn where_an_api_server_does_not_send_all_objects_one_by_one_they_are_read_in_pag
 fn unreadable(version: &Value) -> Value {
     json!([{"manager": "m", "operation": "Update", "apiVersion": version, "time": "9999-12-31T23:59:59Z",
         "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:zzz": {}}}}])
+}
+
+/// Sends an object whose managed fields have a byte that is no text, which the API server keeps.
+#[track_caller]
+fn makes_with_a_byte_that_is_no_text(space: &Namespace, object: &Value) {
+    let fields = json!([{"manager": "m", "operation": "Update", "apiVersion": object["apiVersion"], "fieldsType": "FieldsV1",
+        "fieldsV1": {"f:spec": {"f:BYTE": {}}}}]);
+    let manifest = Manifest::from(object.clone()).with(&json!({"metadata": {"managedFields": fields}}).to_string());
+    let manifest = manifest.in_namespace(&space.name);
+    let text = manifest.0.to_string();
+    let (before, after) = text.split_once("BYTE").unwrap();
+    let body = [before.as_bytes(), b"\xff", after.as_bytes()].concat();
+    let path = manifest.kind().collection(&space.name);
+    run(space.tenant.exchange("POST", &path, "application/json", body)).expected();
+    let stored = space.get(manifest.kind(), manifest.name())["metadata"]["managedFields"].to_string();
+    assert!(stored.contains("f:\u{fffd}"), "the API server does not keep such fields: {stored}");
+}
+
+/// It would end each watch of its kind, and every list.
+#[test]
+fn a_byte_that_is_no_text_ends_no_watch() {
+    let stage = alone();
+    let past = stage.ungoverned();
+    for object in [
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "first"},
+            "spec": {"schedulerName": "nobody", "containers": [{"name": "main", "image": "i"}]}}),
+        json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "first"},
+            "spec": {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{}]}}),
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "first"}, "spec": {"ports": [{"port": 80}]}}),
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "first"},
+            "spec": {"storageClassName": "gp3", "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}),
+    ] {
+        makes_with_a_byte_that_is_no_text(&past, &object);
+    }
+    past.accepts(bare_pod("abroad").with("spec: {nodeName: frankfurt-a}"));
+    for way in ["watched on", "started anew"] {
+        if way == "started anew" {
+            stage.operator.kill();
+            stage.operator.start().unwrap();
+            stage.governed("mainland");
+        } else {
+            past.label("domicile.dev/residency", "mainland");
+            past.is_confined();
+        }
+        let narrowed = stage.admin.get(&NETWORK_POLICY, &past.name, "first")["spec"].to_string();
+        assert!(narrowed.contains("10.20.0.0/16"), "{way}: {narrowed}");
+        let labels = past.labels();
+        assert_ne!(labels.get("domicile.dev/peer").map(String::as_str), Some("true"), "{way}: {labels:?}");
+        eventually(&format!("{way}, what is abroad is found"), SOON, || {
+            let found = report(&stage, &["--findings"]);
+            let text = String::from_utf8_lossy(&found.stdout).into_owned();
+            let section = text.split("\n\n").find(|section| section.contains(&past.name)).unwrap_or_default();
+            when(["Pod abroad", "PersistentVolumeClaim first"].iter().all(|words| section.contains(words)), || {
+                text.clone()
+            })
+        });
+    }
+    let said = stage.operator.said();
+    assert!(!said.contains("invalid utf-8") && !said.contains("InvalidData"), "{}", stage.operator.last_words(40));
+    past.is_deleted();
 }
 
 #[test]

@@ -21,8 +21,8 @@ pub struct Reply {
 impl Reply {
     pub fn read(asked: String, head: &Parts, body: &[u8]) -> Self {
         let code = head.status.as_u16();
-        let object: Value =
-            serde_json::from_slice(body).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()));
+        let text = String::from_utf8_lossy(body);
+        let object: Value = serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.into_owned()));
         let message = match &object {
             _ if code < 400 => String::new(),
             Value::String(text) => text.clone(),
@@ -59,11 +59,10 @@ impl Reply {
         self.message
     }
 
-    /// Whether the answer asks for another try: the namespace is being confined or not yet furnished by Kubernetes, or a
-    /// cache of the server is a moment behind.
+    /// Whether the answer asks for another try: the namespace is being confined or not yet furnished by Kubernetes, a cache of
+    /// the server is a moment behind, or the webhook that adds a pin answered late.
     pub fn try_again(&self) -> bool {
-        let reasons = ["[domicile/not-confined]", "being confined", "serviceaccount \"default\" not found"];
-        !self.ok() && reasons.iter().any(|reason| self.message.contains(reason))
+        !self.ok() && asks_for_another_try(&self.message)
     }
 
     /// Ids of the rules that warned or refused, as `[domicile/…]`, sorted.
@@ -74,6 +73,17 @@ impl Reply {
         ids.dedup();
         ids
     }
+}
+
+/// See [`Reply::try_again`]; for what kubectl says, too.
+pub fn asks_for_another_try(text: &str) -> bool {
+    let reasons = [
+        "[domicile/not-confined]",
+        "being confined",
+        "serviceaccount \"default\" not found",
+        "which adds it, was not reached",
+    ];
+    reasons.iter().any(|reason| text.contains(reason))
 }
 
 /// The rule that a text names first.
