@@ -50,7 +50,7 @@ pub async fn apply_cluster_policy(
     )))
 }
 
-/// Deletes a ClusterNetworkPolicy. NetworkPolicies stand on.
+/// Deletes a ClusterNetworkPolicy. NetworkPolicies stand on. That it is gone is told by the watch alone.
 ///
 /// # Errors
 /// Why it was not done.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::telemetry::Outcome;
+use crate::{observe::Key, telemetry::Outcome};
 
 /// Why a write was not done.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +13,9 @@ pub enum Error {
     /// The object, or its kind, is not there.
     #[error("it is not there")]
     NotFound,
+    /// The watch has not told of what is there.
+    #[error("{0} is there, and the watch has not told of it")]
+    Behind(Key),
     /// The API server says no.
     #[error("refused: {0}")]
     Refused(String),
@@ -32,7 +35,7 @@ impl Error {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Conflict | Self::NotFound => Outcome::Conflict,
+            Self::Conflict | Self::NotFound | Self::Behind(_) => Outcome::Conflict,
             Self::Refused(_) | Self::TimedOut(_) | Self::Unreadable | Self::Request(_) => Outcome::Failed,
         }
     }

@@ -21,7 +21,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
-    compile::{Changes, namespace::NamespacePatch},
+    compile::{Changes, namespace::NamespacePatch, network::isolating},
     domain::keys,
     observe::{
         Class, Key, Namespace, Node, Pod, Policy, RoleBinding,
@@ -89,7 +89,7 @@ pub async fn apply_class(client: Client, class: &StorageClass) -> Result<Class, 
     limited(written.patch(&class.name_any(), &own(), &Patch::Apply(class))).await.map(Class::from)
 }
 
-/// Deletes a StorageClass. Volumes and claims are not touched by that.
+/// Deletes a StorageClass. Volumes and claims are not touched by that. That it is gone is told by the watch alone.
 ///
 /// # Errors
 /// Why it was not done.
@@ -141,13 +141,20 @@ async fn apply_once(client: Client, key: &Key, spec: NetworkPolicySpec) -> Resul
     limited(written.patch(&key.name, &own(), &Patch::Apply(&policy))).await.and_then(reduced)
 }
 
-/// Deletes a network policy of Domicile's.
+/// Deletes a network policy of Domicile's, also where somebody else's finalizer would keep it. That it is gone is told by the
+/// watch alone.
 ///
 /// # Errors
 /// Why it was not done.
 pub async fn delete_policy(client: Client, key: &Key) -> Result<(), Error> {
-    let written = Api::<NetworkPolicy>::namespaced(client, &key.namespace);
-    gone(limited(written.delete(&key.name, &DeleteParams::default())).await.map(drop))
+    let written = Api::<Sent<NetworkPolicy>>::namespaced(client, &key.namespace);
+    let answer = limited(written.delete(&key.name, &DeleteParams::default())).await;
+    match answer.map(|standing| standing.left()) {
+        Ok(Some(_)) => {} // finalizers hold it; with its last one it goes
+        other => return gone(other.map(drop)),
+    }
+    let patch = taking_over(json!(isolating()));
+    gone(limited(written.patch(&key.name, &merge(), &Patch::<()>::Json(patch))).await.map(drop))
 }
 
 /// Writes nothing into a tenant's policy, so that the admission policies see it once more and narrow it.

@@ -22,7 +22,7 @@ mod storage;
 use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::{
-    domain::{Finding, Jurisdiction, Residencies},
+    domain::{Finding, Jurisdiction, Leg, Residencies, Verdict},
     observe::{
         Claim, Class, ClusterPolicy, Device, Endpoints, Exposed, Key, Namespace, Pod, Policy, Receivers, RoleBinding,
         Volume,
@@ -95,18 +95,54 @@ fn asks(residency: &Residency) -> String {
 /// Judges everything that is governed in one namespace; worst first.
 #[must_use]
 pub fn audit(scene: &Scene<'_>) -> Vec<Finding> {
-    let mut findings = scene.confined.findings.clone();
-    findings.extend(placement::audit(scene));
-    findings.extend(storage::audit(scene));
-    findings.extend(network::audit(scene));
-    findings.extend(cluster_network::audit(scene));
-    findings.extend(exposure::audit(scene));
-    findings.extend(access::audit(scene));
-    findings.extend(receivers::audit(scene));
-    findings.extend(devices::audit(scene));
-    findings.extend(served::audit(scene));
+    let mut findings: Vec<Finding> = each(scene).collect();
     findings.sort();
     findings
+}
+
+/// Findings that are only counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Of what breaks a residency.
+    pub non_compliant: usize,
+    /// Of what cannot be told.
+    pub unknown: usize,
+}
+
+/// The same, of which for each rule only so many are kept and the others counted: a tenant can make tens of thousands. All of
+/// pods and of claims are kept, since it is decided by them what is moved.
+#[must_use]
+pub fn audit_at_most(scene: &Scene<'_>, most: usize) -> (Vec<Finding>, Counted) {
+    let mut of_rule = BTreeMap::<&str, usize>::new();
+    let (mut findings, mut counted) = (Vec::new(), Counted::default());
+    for finding in each(scene) {
+        let kept = of_rule.entry(finding.rule).or_default();
+        if [Leg::Placement, Leg::Storage].contains(&finding.leg) || *kept < most {
+            *kept += 1;
+            findings.push(finding);
+            continue;
+        }
+        match finding.verdict {
+            Verdict::NonCompliant => counted.non_compliant += 1,
+            Verdict::Unknown => counted.unknown += 1,
+        }
+    }
+    findings.sort();
+    (findings, counted)
+}
+
+fn each(scene: &Scene<'_>) -> impl Iterator<Item = Finding> {
+    let of_residencies = scene.confined.findings.iter().cloned();
+    of_residencies
+        .chain(placement::audit(scene))
+        .chain(storage::audit(scene))
+        .chain(network::audit(scene))
+        .chain(cluster_network::audit(scene))
+        .chain(exposure::audit(scene))
+        .chain(access::audit(scene))
+        .chain(receivers::audit(scene))
+        .chain(devices::audit(scene))
+        .chain(served::audit(scene))
 }
 
 #[cfg(test)]
@@ -180,6 +216,23 @@ mod tests {
         let enforced = found(crate::domain::Mode::Enforce);
         assert_eq!(found(crate::domain::Mode::Warn), enforced);
         assert_eq!(found(crate::domain::Mode::Audit), enforced);
+    }
+
+    #[test]
+    fn of_each_rule_so_many_are_kept_and_the_others_counted() {
+        let mut stage = broken();
+        for number in 0..5 {
+            stage.policy(&format!("wide-{number}"), serde_json::json!({"podSelector": {}, "egress": [{}]}));
+            stage.pod(&format!("web-{number}"), |pod| pod.node = Some("de-1".into()));
+        }
+        stage.policy("large", serde_json::json!({"podSelector": {}, "egress": vec![serde_json::json!({}); 101]}));
+        let all = audit(&stage.scene());
+        let (kept, counted) = audit_at_most(&stage.scene(), 2);
+        let of = |findings: &[Finding], rule| findings.iter().filter(|finding| finding.rule == rule).count();
+        assert_eq!((of(&all, network::ANY), of(&kept, network::ANY)), (6, 2));
+        assert_eq!(of(&kept, "domicile/placement"), of(&all, "domicile/placement"), "of pods all");
+        assert_eq!(kept.len() + counted.non_compliant + counted.unknown, all.len());
+        assert_eq!(audit_at_most(&stage.scene(), usize::MAX), (all, Counted::default()));
     }
 
     #[test]

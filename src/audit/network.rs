@@ -55,23 +55,27 @@ pub fn opens_more(policy: &Opens, confinement: &Confinement) -> bool {
     !is_judged(policy, confinement) || !opened(&rules(policy, confinement), confinement).is_empty()
 }
 
-/// Judges every policy that is not Domicile's own. The mark alone does not make it that, and a policy that is being deleted
+/// Judges every policy that is not Domicile's own alone. The mark alone does not make it that, and a policy that is being deleted
 /// opens until it is gone. What the API server would only find too large is judged, as far as it was kept.
-pub(super) fn audit(scene: &Scene<'_>) -> Vec<Finding> {
-    let confinement = &scene.confined.confinement;
+pub(super) fn audit(scene: &Scene<'_>) -> impl Iterator<Item = Finding> {
+    // Of Domicile's own, one that somebody holds says what it said, until it is taken over.
+    let is_held = |policy: &Policy| policy.terminating || policy.encumbered;
+    let judged = scene.policies.iter().filter(move |(key, policy)| !is_own(key, policy) || is_held(policy));
+    judged.flat_map(|(key, policy)| judge(key, policy, &scene.confined.confinement))
+}
+
+fn judge(key: &Key, policy: &Policy, confinement: &Confinement) -> Vec<Finding> {
     let narrows = confinement.mode != Mode::Enforce && confinement.tenant_policies == TenantPolicies::Narrow;
     let mut findings = Vec::new();
-    for (key, policy) in scene.policies.iter().filter(|(key, policy)| !is_own(key, policy)) {
-        if !is_judged(&policy.opens, confinement) {
-            let unknown = finding(key, policy, too_large(&policy.opens, confinement));
-            findings.push(Finding { verdict: Verdict::Unknown, ..unknown });
+    if !is_judged(&policy.opens, confinement) {
+        let unknown = finding(key, policy, too_large(&policy.opens, confinement));
+        findings.push(Finding { verdict: Verdict::Unknown, ..unknown });
+    }
+    for mut violation in opened(&rules(&policy.opens, confinement), confinement) {
+        if narrows && [ANY, NAMESPACE].contains(&violation.rule) {
+            violation.remedy.push_str("; or leave it: when the mode is Enforce it is narrowed to that");
         }
-        for mut violation in opened(&rules(&policy.opens, confinement), confinement) {
-            if narrows && [ANY, NAMESPACE].contains(&violation.rule) {
-                violation.remedy.push_str("; or leave it: when the mode is Enforce it is narrowed to that");
-            }
-            findings.push(finding(key, policy, violation));
-        }
+        findings.push(finding(key, policy, violation));
     }
     findings
 }
@@ -203,8 +207,8 @@ fn foreign_blocks(rules: &[Named<'_>], confinement: &Confinement) -> Vec<String>
     let is_permitted = |cidr: Cidr| confinement.networks.iter().any(|network| network.contains(&cidr));
     let mut found = Vec::new();
     for Named { name, rule, .. } in rules {
-        let foreign = rule.named().filter(|(_, network)| !network.is_some_and(is_permitted));
-        found.extend(foreign.map(|(text, _)| format!("{name} names ipBlock {text}")));
+        let foreign = rule.named().filter(|block| !block.network().is_some_and(is_permitted));
+        found.extend(foreign.map(|block| format!("{name} names ipBlock {block}")));
     }
     found
 }
@@ -252,6 +256,10 @@ mod tests {
     use crate::audit::fixture::{Stage, confinement};
     use proptest::prelude::*;
     use serde_json::{Value, json};
+
+    fn audit(scene: &Scene<'_>) -> Vec<Finding> {
+        super::audit(scene).collect()
+    }
 
     fn spec(spec: Value) -> Opens {
         Opens::read(&serde_json::from_value(spec).unwrap())
@@ -404,6 +412,17 @@ mod tests {
         stage.policy("mine", json!({"podSelector": {}, "egress": [{}]}));
         stage.policies.values_mut().for_each(|policy| policy.managed = true);
         assert_eq!(stage.one(audit).rule, ANY);
+    }
+
+    #[test]
+    fn a_policy_of_ours_that_somebody_holds_is_judged() {
+        for hold in [|policy: &mut Policy| policy.terminating = true, |policy: &mut Policy| policy.encumbered = true] {
+            let mut stage = Stage::new();
+            stage.policy("domicile-permit", json!({"podSelector": {}, "egress": [{}]}));
+            stage.policies.values_mut().for_each(|policy| policy.managed = true);
+            stage.policies.values_mut().for_each(hold);
+            assert_eq!(stage.one(audit).rule, ANY);
+        }
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Answers {
     /// Whether the watch has told nothing of the object since a request began that this is the answer to.
     #[must_use]
     pub fn is_news(&mut self, answer: &Change, began: u64) -> bool {
-        let Some(Told::Of(name)) = told(answer) else { return true };
+        let Some(Told::Of(name) | Told::Gone(name)) = told(answer) else { return true };
         let kind = self.kind(answer);
         let since = |name: String| self.told.get(&(kind, name)).is_some_and(|turn| *turn > began);
         !since(name) && !since(String::new())
@@ -102,6 +102,15 @@ mod tests {
         answers.watch_tells(&node("moved"));
         assert!(!answers.is_news(&node("moved"), began));
         assert!(answers.is_news(&node("moved"), answers.turn()));
+    }
+
+    #[test]
+    fn what_is_there_again_is_not_gone() {
+        let mut answers = Answers::default();
+        let (began, gone) = (answers.turn(), Change::Node(Delta::Gone("moved".into())));
+        assert!(answers.is_news(&gone, began));
+        answers.watch_tells(&node("moved"));
+        assert!(!answers.is_news(&gone, began));
     }
 
     #[test]

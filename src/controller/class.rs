@@ -47,7 +47,7 @@ pub async fn carry_out(client: Client, name: String, step: Step) -> Result<Writt
         }
         Step::Delete => {
             apply::delete_class(client, &name).await?;
-            Ok(Written::one(Change::Class(Delta::Gone(name))))
+            Ok(Written::default())
         }
     }
 }

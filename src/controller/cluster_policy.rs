@@ -141,7 +141,7 @@ pub async fn carry_out(client: Client, name: String, step: Step) -> Result<Writt
         }
         Step::Delete => {
             apply::delete_cluster_policy(client, &name).await?;
-            Ok(Written::one(Change::ClusterPolicy(Some(Delta::Gone(name)))))
+            Ok(Written::default())
         }
     }
 }

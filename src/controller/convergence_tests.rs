@@ -272,6 +272,38 @@ fn a_residency_that_vanished_leaves_what_stands() {
 }
 
 #[test]
+fn what_holds_is_kept_up_while_a_namespace_ends() {
+    let mut ending = Stored::labelled("mainland").way("Enforce").pop().unwrap();
+    ending.namespace.terminating = true;
+    let end = ending.clone();
+    ending.namespace.annotations.insert(keys::NETWORKS.to_owned(), "10.0.0.0/8".to_owned());
+    let permitting = Key::new("vehicles", keys::PERMITTING_POLICY);
+    ending.policies.insert(permitting.clone(), NetworkPolicySpec::default());
+    let kept = ending.clone().way("Enforce").pop().unwrap();
+    assert_eq!(kept, end);
+    // What is gone cannot be made again, and what was never confined is not confined any more.
+    ending.policies.remove(&permitting);
+    assert!(matches!(ending.step("Enforce"), Some(Step::Patch { .. })));
+    let mut new = Stored::labelled("mainland");
+    new.namespace.terminating = true;
+    assert_eq!(new.step("Enforce"), None);
+}
+
+#[test]
+fn a_namespace_is_not_opened_while_a_kind_is_not_seen() {
+    let way = Stored::labelled("mainland").way("Enforce");
+    let closed = |state: &&Stored| {
+        state.namespace.annotations.get(keys::REFUSED_BECAUSE).is_some_and(|reason| reason == BEING_CONFINED)
+    };
+    let closed = way.iter().find(closed).unwrap();
+    let mut world = closed.read("Enforce");
+    world.absorb(Change::Sight("Pod".into(), Some("forbidden".into())));
+    assert_eq!(next(&world, &closed.namespace, None), None);
+    world.absorb(Change::Sight("Pod".into(), None));
+    assert!(matches!(next(&world, &closed.namespace, None), Some(Step::Settle { .. })));
+}
+
+#[test]
 fn isolation_is_put_back_also_while_a_residency_that_is_named_does_not_exist() {
     let mut confined = Stored::labelled("mainland").way("Enforce").pop().unwrap();
     confined.namespace.labels.insert(keys::RESIDENCY.to_owned(), "mainland_nowhere".to_owned());

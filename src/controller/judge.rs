@@ -2,10 +2,13 @@
 
 use super::{namespace, world::World};
 use crate::{
-    audit::{Scene, audit},
+    audit::{Counted, Scene, audit_at_most},
     domain::{Finding, Mode, Named, Residencies, keys},
     observe::{Namespace, in_namespace},
 };
+
+/// So many findings of one rule are kept of a namespace. The status lists twenty, and events tell ten one by one.
+const KEPT: usize = 100;
 
 /// What was judged.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,8 +25,10 @@ pub struct Judged {
     pub claims: u32,
     /// Why nothing may start in it, if so.
     pub refused_because: Option<String>,
-    /// What breaks, or may break, a residency.
+    /// What breaks, or may break, a residency, as far as it is kept.
     pub findings: Vec<Finding>,
+    /// What does so beside that.
+    pub counted: Counted,
 }
 
 /// Judges a namespace; `None` where it names nothing that exists.
@@ -33,13 +38,15 @@ pub fn judge(world: &World, space: &Namespace) -> Option<Judged> {
     scene(world, space, |scene| {
         let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
         let mode = scene.confined.confinement.mode;
+        let (findings, counted) = audit_at_most(scene, KEPT);
         Judged {
             confined: is_confined(space, &named, mode),
             mode,
             pods: count(scene.pods.len()),
             claims: count(scene.claims.len()),
             refused_because: refused_because(space),
-            findings: audit(scene),
+            findings,
+            counted,
             named: named.clone(),
         }
     })

@@ -71,6 +71,8 @@ pub enum Step {
         wanted: Box<Confinement>,
         /// The namespaces whose ServiceAccounts are the cluster's own.
         never_governed: Vec<String>,
+        /// UIDs of the pods in it that are known.
+        known: BTreeSet<String>,
     },
     /// Narrow what is older than the rules, then open, with the binding of pods held.
     Settle {
@@ -107,7 +109,7 @@ pub fn is_binding_held(space: &Namespace) -> bool {
 #[must_use]
 pub fn next(world: &World, space: &Namespace, age: Option<Duration>) -> Option<Step> {
     if space.terminating {
-        return None;
+        return end(world, space);
     }
     match world.named(space) {
         Named::Nothing => leave(world, space),
@@ -153,6 +155,32 @@ fn resolve_with<'a>(
 
 fn tenants_policies<'a>(world: &'a World, space: &'a Namespace) -> impl Iterator<Item = (&'a Key, &'a Policy)> {
     in_namespace(&world.snapshot.policies, &space.name).filter(|(key, policy)| !is_own(key, policy))
+}
+
+/// A namespace that ends: its pods may run as long as their owner said, so what holds in it is kept up. Nothing can be created
+/// in it, and its policies go with it.
+fn end(world: &World, space: &Namespace) -> Option<Step> {
+    let Named::Residencies(named) = world.named(space) else { return None };
+    let confined = resolve(world, space, &named)?;
+    if !is_enforced(space, &confined.confinement) {
+        return None;
+    }
+    let stand = |key: &Key| world.snapshot.policies.get(key).is_some_and(|policy| !policy.terminating);
+    let outdated = policies(world, space, &confined).into_iter().find(|(key, _)| stand(key));
+    if let Some((key, spec)) = outdated {
+        return Some(Step::Policy { key, spec: spec.map(Box::new) });
+    }
+    let mut wanted = confined.confinement;
+    let (unjudged, wide) = (unjudged_policy(world, space, &wanted), wide_policies(world, space, &wanted));
+    refuse_while_unjudged(&mut wanted, unjudged);
+    refuse_while_open(&mut wanted, wide.first());
+    if is_binding_held(space) {
+        wanted.held_pods = vec![keys::ALL_PODS.to_owned()];
+    } else {
+        keep_listed(space, &mut wanted);
+    }
+    let patch = confine(space, &wanted);
+    (!patch.is_empty()).then_some(Step::Patch { patch, meaning: Meaning::Updated })
 }
 
 /// Nothing is governed here: what Domicile made goes, the confinement first.
@@ -233,6 +261,9 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
     if space.annotations.get(keys::REFUSED_BECAUSE).is_some_and(|reason| reason == BEING_CONFINED)
         && space.labels.get(keys::ENFORCEMENT).is_some_and(|mode| *mode == Mode::Enforce.to_string())
     {
+        if !world.unseen.is_empty() {
+            return None; // it stays closed: what is older than the rules may not be known
+        }
         refuse_while_unjudged(&mut wanted, unjudged);
         return Some(Step::Settle { wanted: Box::new(wanted), wide });
     }
@@ -244,9 +275,11 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
     if is_binding_held(space) {
         if age.is_none_or(|age| age >= BINDING_HOLD) {
             let never_governed = world.never_governed().map(str::to_owned).collect();
-            return Some(Step::List { wanted: Box::new(wanted), never_governed });
+            let known = in_namespace(&world.snapshot.pods, &space.name).map(|(_, pod)| pod.uid.clone()).collect();
+            return Some(Step::List { wanted: Box::new(wanted), never_governed, known });
         }
         wanted.held_pods = vec![keys::ALL_PODS.to_owned()];
+        wanted.peer = false; // until every pod that stands is known
     } else if age.is_some_and(|age| age < HELD_GRACE) {
         keep_listed(space, &mut wanted);
     }

@@ -47,12 +47,13 @@ pub(super) fn keep_listed(space: &Namespace, wanted: &mut Confinement) {
 }
 
 /// Lists the pods that are neither bound nor pinned, as the API server has them now, and lets all others be bound. Lists the
-/// RoleBindings that are older, where they are not listed yet.
+/// RoleBindings that are older, where they are not listed yet. `known` are the pods by which everything else was decided.
 pub(super) async fn list(
     client: Client,
     space: Namespace,
     mut wanted: Confinement,
     never_governed: Vec<String>,
+    known: &BTreeSet<String>,
 ) -> Result<Written, apply::Error> {
     if are_all(&wanted.held_role_bindings) {
         let bindings = apply::role_bindings_of(client.clone(), &space.name).await?;
@@ -62,6 +63,9 @@ pub(super) async fn list(
         && let Named::Residencies(named) = Named::parse(Some(value))
     {
         let pods = apply::pods_of(client.clone(), &space.name).await?;
+        if let Some((key, _)) = pods.iter().find(|(_, pod)| pod.node.is_some() && !known.contains(&pod.uid)) {
+            return Err(apply::Error::Behind(key.clone())); // it may stand outside, and makes the namespace nobody's peer
+        }
         let unpinned = |pod: &Pod| pod.node.is_none() && !resolve::is_pinned(&pod.pins, &named);
         wanted.held_pods = pods.iter().filter(|(_, pod)| unpinned(pod)).map(|(_, pod)| pod.uid.clone()).collect();
         wanted.held_pods.sort();

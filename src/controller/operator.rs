@@ -255,13 +255,13 @@ impl Operator {
         &mut self,
         name: &str,
     ) -> Option<(Operation, BoxFuture<'static, Result<Written, apply::Error>>)> {
+        let now = Instant::now();
         self.judge(name);
         let Some(space) = self.world.snapshot.namespaces.get(name) else {
             self.settled_at.remove(name);
             self.pace.forget(name);
             return None;
         };
-        let now = Instant::now();
         if namespace::is_binding_held(space) {
             self.settled_at.entry(name.to_owned()).or_insert(now); // it was confined by a process before this one
         }
@@ -275,7 +275,7 @@ impl Operator {
         let step = namespace::next(&self.world, space, settled_at.map(|at| now - at));
         match &step {
             Some(_) => self.pace.forget(name),
-            None => self.pace.rests(name, now),
+            None => self.pace.rests(name, now, now.elapsed()),
         }
         let restored = self.memory.policies(&self.world, space, step.as_ref());
         self.tell(restored);
@@ -336,8 +336,11 @@ impl Operator {
     fn measure(&self) {
         let count = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
         let all = || self.judged.values().flat_map(|judged| &judged.findings);
-        let bad = all().filter(|finding| finding.verdict == crate::domain::Verdict::NonCompliant).count();
-        self.metrics.set_findings(count(bad), count(all().count() - bad));
+        let kept = all().filter(|finding| finding.verdict == crate::domain::Verdict::NonCompliant).count();
+        let counted = || self.judged.values().map(|judged| judged.counted);
+        let broken = kept + counted().map(|counted| counted.non_compliant).sum::<usize>();
+        let unknown = all().count() - kept + counted().map(|counted| counted.unknown).sum::<usize>();
+        self.metrics.set_findings(count(broken), count(unknown));
         self.metrics.governed_namespaces.set(count(self.world.governed().len()));
         self.metrics.confined_namespaces.set(count(self.judged.values().filter(|judged| judged.confined).count()));
         let verified = self.world.locations.values().filter(|location| matches!(location, Location::Verified { .. }));
@@ -374,7 +377,7 @@ impl Operator {
                 self.metrics.count(operation, error.outcome());
                 let failures = self.queue.failed(work.clone(), Instant::now());
                 match error {
-                    apply::Error::Conflict | apply::Error::NotFound => {
+                    apply::Error::Conflict | apply::Error::NotFound | apply::Error::Behind(_) => {
                         tracing::debug!(?work, %error, failures, "deciding again");
                     }
                     error => tracing::warn!(?work, %error, failures, "not done, trying again"),

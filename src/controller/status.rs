@@ -9,6 +9,7 @@ use super::{cluster_policy, judge::Judged, outcome::Written, surroundings::Surro
 use crate::{
     api::{DataCenter, DataCenterStatus, DataResidency, DataResidencyStatus},
     apply,
+    audit::Counted,
     domain::{Cidr, Subject, keys},
     observe::{Change, Delta},
     report::{
@@ -109,6 +110,7 @@ fn outcome<'a>(
             pods: judged.pods,
             claims: judged.claims,
             findings: &judged.findings,
+            counted: judged.counted,
             refused_because: judged.refused_because.as_deref(),
         },
         None => NamespaceOutcome {
@@ -118,6 +120,7 @@ fn outcome<'a>(
             pods: 0,
             claims: 0,
             findings: &[],
+            counted: Counted::default(),
             refused_because: None,
         },
     });
@@ -136,6 +139,7 @@ fn outcome<'a>(
         pods_in_permitted_networks: unclear_pod(world, resolved),
         api_servers_not_permitted: api_servers_not_permitted(world, resolved),
         network: cluster_policy::tier(world, name),
+        unseen: &world.unseen,
         deleting: residency.metadata.deletion_timestamp.is_some(),
     })
 }

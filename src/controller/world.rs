@@ -48,6 +48,8 @@ pub struct World {
     pub sites: Sites,
     /// What every residency comes to; the canary's among them.
     pub residencies: BTreeMap<String, Residency>,
+    /// Kinds whose watches keep failing, and why: what stands of them may be long past.
+    pub unseen: BTreeMap<String, String>,
     /// What was seen to mutate; `None` until it was looked.
     pub mutation: Option<Mutation>,
     /// The governed namespaces, for the webhook beside.

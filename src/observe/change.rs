@@ -62,6 +62,8 @@ pub enum Change {
     ClusterPolicy(Option<Delta<String, ClusterPolicy>>),
     /// To devices of which nobody knows where they stand, by claim; `None` where claims are not served.
     Device(Option<Delta<Key, Device>>),
+    /// To what is seen: a kind whose watch keeps failing, and why; `None` where it sees again.
+    Sight(String, Option<String>),
 }
 
 impl Change {
@@ -88,6 +90,7 @@ impl Change {
             }
             Self::ClusterPolicy(delta) => matches!(delta, None | Some(Delta::Replaced(_))),
             Self::Device(delta) => matches!(delta, None | Some(Delta::Replaced(_))),
+            Self::Sight(..) => false,
         }
     }
 

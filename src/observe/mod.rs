@@ -20,6 +20,7 @@ pub mod receivers;
 mod resources;
 pub mod sent;
 mod served;
+mod sight;
 mod unread;
 pub mod watch;
 

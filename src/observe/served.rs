@@ -4,7 +4,6 @@
 
 use std::{collections::BTreeMap, fmt::Debug, pin::pin, time::Duration};
 
-use futures::StreamExt as _;
 use kube::{Api, Client, Resource, runtime::watcher};
 use tokio::{
     sync::mpsc,
@@ -14,6 +13,7 @@ use tokio::{
 use super::{
     change::{Change, Delta},
     sent::{Reads, Sent, Unread},
+    sight::{Look, Sight},
     unread::Id,
     watch::{delta, events},
 };
@@ -84,32 +84,37 @@ async fn relay<K, I, T>(
 {
     let mut events = pin!(events(served.kind.to_owned(), api, watcher::Config::default()));
     let mut looks = interval_at(Instant::now() + EVERY, EVERY);
-    let mut arriving = BTreeMap::new();
+    let (mut sight, mut arriving) = (Sight::of(served.kind), BTreeMap::new());
     loop {
-        let event = tokio::select! {
-            event = events.next() => event,
+        let look = tokio::select! {
+            look = sight.look(&mut events) => look,
             _ = looks.tick() => {
                 if served.by(client).await == Some(false) {
-                    return;
+                    break;
                 }
                 continue;
             }
         };
-        match event {
-            None => return,
-            Some(Ok(event)) => {
-                let Some(delta) = delta(event, &mut arriving, project) else { continue };
-                if sink.send(wrap(Some(delta))).await.is_err() {
-                    return;
-                }
-            }
+        let Some(Look { event, sight }) = look else { break };
+        let delta = match event {
+            Some(Ok(event)) => delta(event, &mut arriving, project),
             Some(Err(error)) => {
                 if served.by(client).await == Some(false) {
-                    return;
+                    break;
                 }
                 tracing::warn!(kind = served.kind, %error, "cannot watch; what was read stands, trying again");
+                None
+            }
+            None => None,
+        };
+        for change in delta.map(|delta| wrap(Some(delta))).into_iter().chain(sight) {
+            if sink.send(change).await.is_err() {
+                return;
             }
         }
+    }
+    if let Some(change) = sight.sees() {
+        let _ = sink.send(change).await; // nobody listens any more
     }
 }
 

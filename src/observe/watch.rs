@@ -34,6 +34,7 @@ use super::{
     node::LiveNode,
     pod::LivePod,
     sent::{Reads, Sent, Unread},
+    sight::{Look, Sight},
     unread::Id,
 };
 use crate::{
@@ -146,17 +147,21 @@ fn follow_in<K, I, T>(
     let sink = sink.clone();
     tokio::spawn(async move {
         let kind = K::kind(&());
-        let mut events = pin!(events(K::kind(&()).into_owned(), api, config));
-        let mut arriving = BTreeMap::new();
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(event) => {
-                    let Some(delta) = delta(event, &mut arriving, &project) else { continue };
-                    if sink.send(wrap(delta)).await.is_err() {
-                        return;
-                    }
+        let mut events = pin!(events(kind.clone().into_owned(), api, config));
+        let (mut sight, mut arriving) = (Sight::of(kind.clone()), BTreeMap::new());
+        while let Some(Look { event, sight }) = sight.look(&mut events).await {
+            let delta = match event {
+                Some(Ok(event)) => delta(event, &mut arriving, &project),
+                Some(Err(error)) => {
+                    tracing::warn!(%kind, %error, "cannot watch; what was read stands, trying again");
+                    None
                 }
-                Err(error) => tracing::warn!(%kind, %error, "cannot watch; what was read stands, trying again"),
+                None => None,
+            };
+            for change in delta.map(wrap).into_iter().chain(sight) {
+                if sink.send(change).await.is_err() {
+                    return;
+                }
             }
         }
     });

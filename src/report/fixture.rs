@@ -1,10 +1,13 @@
 //! What the tests of reports see: a residency of which all is well, to be spoiled one way at a time.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::residency::{CanarySeen, NamespaceOutcome, NetworkTier, Outcome, PoliciesSeen, status};
 use crate::{
     api::DataResidency,
+    audit::Counted,
     domain::{Finding, Leg, Mode, Mutation, Subject, Verdict},
     resolve::{Residency, UnknownKey},
 };
@@ -54,6 +57,9 @@ pub(super) struct Seen {
     pub pods_in_permitted_networks: Option<String>,
     pub api_servers_not_permitted: Vec<String>,
     pub network: NetworkTier,
+    pub unseen: BTreeMap<String, String>,
+    /// In each of the two.
+    pub counted: Counted,
     pub deleting: bool,
 }
 
@@ -83,6 +89,8 @@ impl Seen {
             pods_in_permitted_networks: None,
             api_servers_not_permitted: vec![],
             network: NetworkTier::NetworkPolicy(None),
+            unseen: BTreeMap::new(),
+            counted: Counted::default(),
             deleting: false,
         }
     }
@@ -97,6 +105,7 @@ impl Seen {
             pods: 3,
             claims: 1,
             findings,
+            counted: self.counted,
             refused_because,
         };
         Outcome {
@@ -114,6 +123,7 @@ impl Seen {
             pods_in_permitted_networks: self.pods_in_permitted_networks.clone(),
             api_servers_not_permitted: self.api_servers_not_permitted.clone(),
             network: self.network.clone(),
+            unseen: &self.unseen,
             deleting: self.deleting,
         }
     }

@@ -87,10 +87,12 @@ pub(super) fn is_about_the_plugin(network: &Judgement) -> bool {
     network.status == Status::Unknown && [PLUGIN_NOT_SEEN, POD_ADDRESSES_UNCLEAR].contains(&network.reason)
 }
 
-/// Nothing that is governed breaks the residency. Where a namespace is not confined, not everything may have been judged.
+/// Nothing that is governed breaks the residency. Where a kind is not seen or a namespace not confined, not everything may have
+/// been judged.
 pub(super) fn compliant(outcome: &Outcome<'_>, findings: &[&Finding]) -> Judgement {
-    let broken = findings.iter().filter(|finding| finding.verdict == Verdict::NonCompliant).count();
-    let unclear = findings.len() - broken;
+    let counted = outcome.counted();
+    let kept = findings.iter().filter(|finding| finding.verdict == Verdict::NonCompliant).count();
+    let (broken, unclear) = (kept + counted.non_compliant, findings.len() - kept + counted.unknown);
     let worst = findings.first().map(|finding| format!("{}: {}", finding.subject, finding.message)).unwrap_or_default();
     if broken > 0 {
         let more = if unclear == 0 { String::new() } else { format!(" and {unclear} are unclear") };
@@ -98,6 +100,9 @@ pub(super) fn compliant(outcome: &Outcome<'_>, findings: &[&Finding]) -> Judgeme
     }
     if unclear > 0 {
         return Judgement::unknown("Unclear", format!("{unclear} findings are unclear; the first: {worst}"));
+    }
+    if let Some(unseen) = seen(outcome) {
+        return unseen;
     }
     if let Some(Judgement { reason, message, .. }) = confined(outcome) {
         return Judgement::unknown(reason, message);
@@ -111,7 +116,7 @@ pub(super) fn compliant(outcome: &Outcome<'_>, findings: &[&Finding]) -> Judgeme
 /// Everything that this version enforces is in force, as far as the mode asks for it.
 pub(super) fn ready(outcome: &Outcome<'_>, findings: &[&Finding]) -> Judgement {
     let opens = || (outcome.resolved.mode == Mode::Enforce).then(|| tenants_policies(findings)).flatten();
-    first(outcome, &[policies, canary, mutation, data_center, confined])
+    first(outcome, &[policies, canary, mutation, data_center, seen, confined])
         .or_else(opens)
         .or_else(|| classes(outcome))
         .unwrap_or_else(|| {
@@ -133,6 +138,16 @@ pub(super) fn ready(outcome: &Outcome<'_>, findings: &[&Finding]) -> Judgement {
             };
             Judgement::yes("InForce", message)
         })
+}
+
+/// What is judged is not long past.
+fn seen(outcome: &Outcome<'_>) -> Option<Judgement> {
+    let (kind, error) = outcome.unseen.first_key_value()?;
+    let kinds = some_of(outcome.unseen.keys().map(String::as_str));
+    let message = format!(
+        "the operator has not been able to watch {kinds} for a minute or more, so what it knows may be past; of {kind} the API server says: {error}"
+    );
+    Some(Judgement::unknown("NotWatched", message))
 }
 
 /// Warn and Audit refuse nothing.
@@ -254,6 +269,7 @@ fn pod_addresses(outcome: &Outcome<'_>) -> Option<Judgement> {
 mod tests {
     use super::*;
     use crate::{
+        audit::Counted,
         domain::Verdict::{NonCompliant, Unknown},
         report::{
             fixture::{Seen, finding, says},
@@ -293,6 +309,25 @@ mod tests {
             says(seen(PoliciesSeen::StaticDiffers), leg, "False", "PoliciesDiffer");
             says(seen(PoliciesSeen::StaticNotSeen), leg, "Unknown", "StaticPoliciesNotSeen");
         }
+    }
+
+    #[test]
+    fn what_is_not_watched_is_not_known_to_be_well() {
+        let blind = || Seen { unseen: [("Pod".into(), "pods is forbidden".into())].into(), ..Seen::well() };
+        for condition in ["Compliant", "Ready"] {
+            let message = says(blind(), condition, "Unknown", "NotWatched");
+            assert!(message.contains("Pod") && message.contains("is forbidden"), "{message}");
+        }
+        let broken = finding(NonCompliant, "domicile/placement", "Pod", "web");
+        says(Seen { findings: vec![broken], ..blind() }, "Compliant", "False", "NonCompliant");
+        says(Seen { policies: PoliciesSeen::Unseen, ..blind() }, "Ready", "Unknown", "PoliciesUnseen");
+    }
+
+    #[test]
+    fn findings_that_are_only_counted_count() {
+        let counted = Counted { non_compliant: 3, unknown: 0 };
+        let message = says(Seen { counted, ..Seen::well() }, "Compliant", "False", "NonCompliant");
+        assert!(message.starts_with("6 findings break it"), "{message}");
     }
 
     #[test]

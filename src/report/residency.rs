@@ -3,6 +3,8 @@
 //! The conditions are judged in [`super::legs`]; here they are put together with the counts and the findings that people
 //! see. Everything comes from the outcome, so the same outcome gives the same status, and nothing is written.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
@@ -15,6 +17,7 @@ use crate::{
         conditions::{ACCEPTED, COMPLIANT, NETWORK_ENFORCED, PLACEMENT_ENFORCED, READY, STORAGE_ENFORCED},
         data_residency::{EligibleNodes, EnforcedBy, Findings, GovernedCounts, NamespaceCounts, Summary},
     },
+    audit::Counted,
     domain::{Finding, Mode, Mutation},
     resolve::{Residency, UnknownKey},
 };
@@ -49,6 +52,8 @@ pub struct Outcome<'a> {
     pub api_servers_not_permitted: Vec<String>,
     /// What isolates the network.
     pub network: NetworkTier,
+    /// Kinds whose watches keep failing, and why.
+    pub unseen: &'a BTreeMap<String, String>,
     /// Whether it is being deleted.
     pub deleting: bool,
 }
@@ -77,8 +82,20 @@ pub struct NamespaceOutcome<'a> {
     pub claims: u32,
     /// What breaks, or may break, a residency in it.
     pub findings: &'a [Finding],
+    /// What does so and is only counted.
+    pub counted: Counted,
     /// Why nothing may start in it, if so.
     pub refused_because: Option<&'a str>,
+}
+
+impl Outcome<'_> {
+    /// What breaks, or may break, it and is only counted.
+    pub(super) fn counted(&self) -> Counted {
+        self.namespaces.iter().fold(Counted::default(), |all, namespace| Counted {
+            non_compliant: all.non_compliant.saturating_add(namespace.counted.non_compliant),
+            unknown: all.unknown.saturating_add(namespace.counted.unknown),
+        })
+    }
 }
 
 impl NamespaceOutcome<'_> {
@@ -130,6 +147,7 @@ pub fn status(outcome: &Outcome<'_>, now: &Time) -> DataResidencyStatus {
         pods_in_permitted_networks: _,
         api_servers_not_permitted: _,
         network: tier,
+        unseen: _,
         deleting,
     } = outcome;
     let findings = worst_first(outcome);
@@ -165,7 +183,7 @@ pub fn status(outcome: &Outcome<'_>, now: &Time) -> DataResidencyStatus {
         nodes: Some(nodes),
         namespaces: Some(counts),
         governed: Some(governed(namespaces)),
-        findings: Some(listed(&findings)),
+        findings: Some(listed(&findings, outcome.counted())),
         enforced_by: Some(enforced_by),
         conditions: conditions::set(old, judgements, residency.metadata.generation, now),
     }
@@ -209,7 +227,7 @@ fn governed(namespaces: &[NamespaceOutcome<'_>]) -> GovernedCounts {
     })
 }
 
-fn listed(findings: &[&Finding]) -> Findings {
+fn listed(findings: &[&Finding], counted: Counted) -> Findings {
     let item = |finding: &&Finding| {
         let Finding { verdict, leg: _, rule, subject, message, remedy } = finding;
         api::data_residency::Finding {
@@ -220,7 +238,8 @@ fn listed(findings: &[&Finding]) -> Findings {
             remedy: cut(remedy, TEXT),
         }
     };
-    Findings { total: number(findings.len()), items: findings.iter().take(LISTED).map(item).collect() }
+    let total = findings.len() + counted.non_compliant + counted.unknown;
+    Findings { total: number(total), items: findings.iter().take(LISTED).map(item).collect() }
 }
 
 fn number(length: usize) -> u32 {

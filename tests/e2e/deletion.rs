@@ -53,3 +53,27 @@ fn a_namespace_that_was_never_confined_can_be_deleted() {
     shop.accepts("{apiVersion: v1, kind: ConfigMap, metadata: {name: settings}}");
     shop.is_deleted();
 }
+
+/// A tenant says how long his pods may take to end. Meanwhile a data center goes, and with it what was permitted.
+#[test]
+fn what_holds_is_kept_up_while_a_namespace_ends() {
+    let stage = shared();
+    let center = stage.makes_data_center("london-1", "GB", "eu-west-1", 63);
+    let _node = stage.makes_node("london-a", "eu-west-1", "10.63.0.1");
+    let _residency = stage.makes_residency("ending", "{jurisdictions: [GB]}");
+    let shop = stage.governed("ending");
+    assert_eq!(shop.annotation("domicile.dev/networks"), "10.63.0.0/16");
+    shop.accepts("{apiVersion: v1, kind: ConfigMap, metadata: {name: stays, finalizers: [example.com/hold]}}");
+    stage.tenant.delete(&NAMESPACE, "", &shop.name).expected();
+    eventually("the namespace ends", SOON, || {
+        let phase = shop.object()["status"]["phase"].clone();
+        when(phase == "Terminating", || phase.to_string())
+    });
+    center.deleted();
+    eventually("nothing is permitted any more", SOON, || {
+        let networks = shop.annotation("domicile.dev/networks");
+        when(networks == "-", || networks)
+    });
+    shop.patch(&CONFIG_MAP, "stays", "metadata: {finalizers: null}").expected();
+    stage.admin.sees_the_end_of(&NAMESPACE, "", &shop.name);
+}

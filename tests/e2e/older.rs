@@ -78,8 +78,8 @@ fn pods_that_wait_when_the_mode_becomes_stricter_are_held() {
 #[test]
 fn pods_that_are_made_while_the_mode_becomes_stricter_stay_in_the_country_or_wait() {
     let stage = shared();
-    let residency = stage.makes_residency("turning", "{jurisdictions: [CN], enforcement: Audit}");
-    let shop = stage.governed("turning");
+    let residency = stage.makes_residency("turning-stricter", "{jurisdictions: [CN], enforcement: Audit}");
+    let shop = stage.governed("turning-stricter");
     let edge = "{topology.kubernetes.io/region: eu-central-1}";
     residency.becomes("spec: {enforcement: Enforce}");
     // Whatever slips in before the change is seen is older than it; nothing that comes later runs abroad.
@@ -221,4 +221,39 @@ fn a_namespace_with_a_pod_abroad_is_not_cut_off_from_itself() {
         passes(&stage, &pod("web"), &pod("db"), 5432);
     }
     is_stopped(&stage, &pod("web"), INTERNET, 443);
+}
+
+/// Whoever makes a policy under Domicile's name and holds it by a finalizer keeps neither it nor what it opens.
+#[test]
+fn a_policy_of_domiciles_name_that_somebody_holds_opens_nothing() {
+    let stage = shared();
+    for (case, labels, ended, beside) in [
+        ("it has the mark", "{app.kubernetes.io/managed-by: domicile}", false, false),
+        ("it has none, and the tenant has others", "{}", false, true),
+        ("it is being deleted", "{app.kubernetes.io/managed-by: domicile}", true, false),
+    ] {
+        let space = stage.ungoverned();
+        let held = format!(
+            "{{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {{name: domicile-permit, finalizers: [example.com/hold], labels: {labels}}}, \
+             spec: {{podSelector: {{}}, policyTypes: [Egress, Ingress], egress: [{{}}], ingress: [{{}}]}}}}"
+        );
+        space.accepts(held);
+        if beside {
+            space.accepts("{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: own}, spec: {podSelector: {}, policyTypes: [Ingress]}}");
+        }
+        if ended {
+            stage.tenant.delete(&NETWORK_POLICY, &space.name, "domicile-permit").expected();
+        }
+        let joining =
+            json!({"metadata": {"labels": {"domicile.dev/permit": "None", "domicile.dev/residency": "mainland"}}});
+        stage.tenant.patch(&NAMESPACE, "", &space.name, &joining).expected();
+        space.is_confined();
+        let left = space.find(&NETWORK_POLICY, "domicile-permit");
+        assert_eq!(left.map(|policy| policy.to_string()), None, "{case}");
+        if ended {
+            space.accepts(space.pod("web"));
+            space.runs("web");
+            is_stopped(&stage, &format!("{}/web", space.name), INTERNET, 443);
+        }
+    }
 }

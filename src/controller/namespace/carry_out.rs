@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::{StreamExt as _, TryStreamExt as _, future::try_join, stream};
 use k8s_openapi::api::networking::v1::NetworkPolicySpec;
 use kube::Client;
+use tokio::time::Instant;
 
 use super::{Meaning, Step, refuse_while_open};
 use crate::{
@@ -26,6 +27,9 @@ const TOUCHES: usize = 5;
 const BETWEEN_TOUCHES: Duration = Duration::from_millis(100);
 /// Policies that are touched at a time. One that is large costs the API server seconds and much memory.
 const TOUCHED_AT_ONCE: usize = 4;
+/// So long older policies are touched; those that are left then count as such that cannot be narrowed. A tenant can make
+/// thousands, and others wait.
+const TOUCHING: Duration = Duration::from_secs(20);
 
 /// Carries a step out.
 ///
@@ -45,7 +49,7 @@ pub async fn carry_out(client: Client, space: Namespace, step: Step) -> Result<W
         }
         Step::Policy { key, spec: None } => {
             apply::delete_policy(client, &key).await?;
-            Ok(Written::one(Change::Policy(Delta::Gone(key))))
+            Ok(Written::default())
         }
         Step::Open { isolating, permitting, wanted } => {
             let mut changes = Vec::new();
@@ -65,7 +69,7 @@ pub async fn carry_out(client: Client, space: Namespace, step: Step) -> Result<W
             let after = write(client, &space, &patch).await?;
             Ok(Written::one(Change::Namespace(Delta::Applied(name, after))).meaning(meaning))
         }
-        Step::List { wanted, never_governed } => list(client, space, *wanted, never_governed).await,
+        Step::List { wanted, never_governed, known } => list(client, space, *wanted, never_governed, &known).await,
         Step::Settle { wanted, wide } => settle(client, space, *wanted, wide).await,
     }
 }
@@ -146,9 +150,15 @@ async fn settle(
     tokio::time::sleep(SETTLING).await;
     let mut written = Written::default();
     let mut still_wide = None;
+    let end = Instant::now() + TOUCHING;
     let touches = wide.into_iter().map(|key| {
         let (client, wanted) = (client.clone(), &wanted);
-        async move { narrow(client, &key, wanted).await.map(|narrowed| (key, narrowed)) }
+        async move {
+            match Instant::now() < end {
+                true => narrow(client, &key, wanted).await.map(|narrowed| (key, narrowed)),
+                false => Ok((key, Narrowed::No)),
+            }
+        }
     });
     let touched: Vec<_> = stream::iter(touches).buffer_unordered(TOUCHED_AT_ONCE).try_collect().await?;
     for (key, narrowed) in touched {
@@ -159,10 +169,8 @@ async fn settle(
         }
     }
     refuse_while_open(&mut wanted, still_wide.as_ref());
-    let pods = apply::pods_of(client.clone(), &space.name).await?;
     wanted.held_pods = vec![keys::ALL_PODS.to_owned()];
-    // Whether bound pods stand outside is judged by what the watch brings, in the step that follows.
-    wanted.peer &= !pods.iter().any(|(_, pod)| pod.node.is_some() && pod.is_active());
+    wanted.peer = false; // pods that are bound already may stand outside
     let after = write(client, &space, &confine(&space, &wanted)).await?;
     written.push(Change::Namespace(Delta::Applied(space.name.clone(), after)));
     Ok(written.meaning(Meaning::Confined))

@@ -67,6 +67,15 @@ impl World {
                 let delta = delta.unwrap_or_else(|| Delta::Replaced(BTreeMap::new()));
                 self.absorb_of_namespaces(delta, |known| &mut known.devices);
             }
+            Change::Sight(kind, lost) => {
+                match lost {
+                    Some(error) => drop(self.unseen.insert(kind, error)),
+                    None => drop(self.unseen.remove(&kind)),
+                }
+                self.mark_residencies();
+                let governed = self.governed();
+                self.mark_governed(governed);
+            }
         }
     }
 
