@@ -2,36 +2,39 @@
 //!
 //! Every change of a pod, a policy or a slice makes its namespace due, and a tenant makes hundreds of changes a second. Where the
 //! last look found nothing to do, the next one waits a moment and sees many changes at once, so that other namespaces do not
-//! wait for one that never rests. Where a step was taken, the next one is never held up.
+//! wait for one that never rests; the longer, the more there is to look at. Where a step was taken, the next one is never held
+//! up.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
-/// So far apart are two looks at a namespace in which the first found nothing to do.
+/// So far apart, at least, are two looks at a namespace in which the first found nothing to do.
 const APART: Duration = Duration::from_millis(200);
+/// So many times as long as it took to look, a namespace rests: no one takes more than a tenth of all the time there is.
+const SHARE: u32 = 10;
 
-/// When it was last seen that nothing is to be done, by namespace.
+/// When each namespace in which nothing was to be done may be looked at again.
 #[derive(Debug, Default)]
 pub struct Pace {
-    rested: BTreeMap<String, Instant>,
+    until: BTreeMap<String, Instant>,
 }
 
 impl Pace {
     /// When a namespace that is due may be looked at.
     #[must_use]
     pub fn next_look(&self, namespace: &str, now: Instant) -> Instant {
-        self.rested.get(namespace).map_or(now, |at| (*at + APART).max(now))
+        self.until.get(namespace).map_or(now, |until| (*until).max(now))
     }
 
-    /// A look found nothing to do.
-    pub fn rests(&mut self, namespace: &str, now: Instant) {
-        self.rested.insert(namespace.to_owned(), now);
+    /// A look that took so long has found nothing to do.
+    pub fn rests(&mut self, namespace: &str, now: Instant, took: Duration) {
+        self.until.insert(namespace.to_owned(), now + APART.max(took.saturating_mul(SHARE)));
     }
 
     /// A look found something to do, or the namespace is gone.
     pub fn forget(&mut self, namespace: &str) {
-        self.rested.remove(namespace);
+        self.until.remove(namespace);
     }
 }
 
@@ -43,10 +46,12 @@ mod tests {
     fn only_what_rests_waits() {
         let (mut pace, now) = (Pace::default(), Instant::now());
         assert_eq!(pace.next_look("shop", now), now);
-        pace.rests("shop", now);
+        pace.rests("shop", now, Duration::from_millis(1));
         assert_eq!(pace.next_look("shop", now), now + APART);
         assert_eq!(pace.next_look("other", now), now);
         assert_eq!(pace.next_look("shop", now + APART * 2), now + APART * 2);
+        pace.rests("shop", now, APART);
+        assert_eq!(pace.next_look("shop", now), now + APART * SHARE, "there is much to look at");
         pace.forget("shop");
         assert_eq!(pace.next_look("shop", now), now, "a step was taken");
     }
