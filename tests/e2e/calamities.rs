@@ -31,7 +31,7 @@ fn definitions_that_are_deleted_open_nothing_and_come_back() {
     let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
     shop.accepts(shop.pod("web"));
     shop.runs("web");
-    stage.admin.kubectl("delete crd datacenters.domicile.dev --timeout=60s").expected();
+    stage.admin.kubectl("delete crd datacenters.domicile.dev --timeout=180s").expected();
     stage.admin.kubectl("delete crd dataresidencies.domicile.dev --wait=false").expected();
     eventually("it is told that there is no data center any more", SOON, || {
         let because = shop.annotation("domicile.dev/refused-because");
@@ -61,7 +61,7 @@ fn definitions_that_are_deleted_open_nothing_and_come_back() {
 
     // Released, it goes with its kind; made again, it begins anew.
     release_everything(&stage);
-    stage.admin.kubectl("wait --for=delete crd/dataresidencies.domicile.dev --timeout=120s").expected();
+    stage.admin.kubectl("wait --for=delete crd/dataresidencies.domicile.dev --timeout=180s").expected();
     comes_back(&stage, "dataresidencies"); // an upgrade by Helm leaves definitions alone
     stage.operator.kill();
     stage.install().unwrap();

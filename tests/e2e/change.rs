@@ -239,7 +239,7 @@ fn pods_run_and_store_in_a_third_data_center_at_once() {
     let stage = alone();
     let shop = stage.governed("mainland");
     shop.accepts(shop.daemon_set("agent"));
-    let _center = stage.makes_data_center("shenzhen-3", "CN", "cn-shenzhen", 22);
+    let center = stage.makes_data_center("shenzhen-3", "CN", "cn-shenzhen", 22);
     let nodes = stage.cluster.adds_nodes("- {name: shenzhen-a, region: cn-shenzhen, zone: cn-shenzhen-x, providerID: cn-shenzhen.i-wz9001, addresses: [10.22.0.11]}\n");
     // A DaemonSet that is there already comes to the new node.
     eventually("the agent runs in Shenzhen", SOON, || {
@@ -258,6 +258,7 @@ fn pods_run_and_store_in_a_third_data_center_at_once() {
     assert!(stage.passes(&format!("{}/db", shop.name), "10.22.7.7", 443));
     drop(nodes);
     stage.admin.sees_the_end_of(&NODE, "", "shenzhen-a");
+    stage.forgets(center, "10.22.0.0/16");
 }
 
 #[test]

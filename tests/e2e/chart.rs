@@ -16,6 +16,7 @@ fn an_upgrade_changes_what_is_trusted_and_opens_nothing_on_the_way() {
     asks().refused("[domicile/scheduler-name]");
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _ends = Ends(&done);
         let watcher = scope.spawn(|| {
             let mut refused = 0;
             while !done.load(Ordering::Relaxed) {
@@ -24,13 +25,15 @@ fn an_upgrade_changes_what_is_trusted_and_opens_nothing_on_the_way() {
             }
             refused
         });
+        let history = stage.helm(&["history", "domicile", "--max=1", "--output=json"]).unwrap();
+        let before = parse(&history)[0]["revision"].to_string();
         let names = "trustedSchedulers.names={default-scheduler,volcano}";
         stage.helm(&["upgrade", "domicile", CHART, "--reuse-values", "--set", names]).unwrap();
         eventually("the new scheduler is trusted", SOON, || {
             let reply = asks();
             when(reply.ok(), || reply.message)
         });
-        stage.helm(&["rollback", "domicile", "1"]).unwrap();
+        stage.helm(&["rollback", "domicile", &before]).unwrap();
         eventually("it is trusted no more", SOON, || when(!asks().ok(), || "the pod is accepted".into()));
         done.store(true, Ordering::Relaxed);
         assert!(watcher.join().unwrap() > 0, "the escape was tried");

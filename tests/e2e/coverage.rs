@@ -88,7 +88,7 @@ fn kinds_that_are_served_are_judged_and_coverage_tells_which() {
         stage.admin.kubectl_with("apply -f -", &definition.to_string()).expected();
         stage
             .admin
-            .kubectl(&format!("wait --for=condition=Established crd/{}.{} --timeout=60s", kind[3], kind[0]))
+            .kubectl(&format!("wait --for=condition=Established crd/{}.{} --timeout=180s", kind[3], kind[0]))
             .expected();
     }
     for ([group, version, kind, plural], rule) in
@@ -101,7 +101,7 @@ fn kinds_that_are_served_are_judged_and_coverage_tells_which() {
             when(reply.message.contains(rule), || format!("{} {}", reply.code, reply.message))
         });
     }
-    let after = told(&stage);
+    let after = comes_to_tell(&stage, "N10a", "Enforced");
     for (id, state) in [("N2a", "Enforced"), ("N2c", "Open"), ("N7c", "Enforced"), ("N10a", "Enforced")] {
         assert_eq!(route(&after, id)["state"], state, "{}", route(&after, id));
     }

@@ -26,7 +26,7 @@ fn a_pod_with_forty_thousand_affinity_values_passes_with_its_pin() {
     let pinned = wide.clone().with(&json!({"spec": {"nodeSelector": shop.pins()}}).to_string());
     shop.would_ask(pinned).expected();
     // It is not mended: changing a pod of this size costs more than its creation.
-    let said = shop.would_ask(wide).refused("[domicile/placement]");
+    let said = stage.tenant.try_create(&wide.in_namespace(&shop.name)).refused("[domicile/placement]");
     assert!(said.contains("Add to its nodeSelector"), "{said}");
 }
 

@@ -226,4 +226,5 @@ fn n12_what_governed_namespaces_serve_is_reached_by_the_control_plane_where_that
     stage.becomes("serving", "Compliant", "True");
     passes(&stage, address, &web(&shop), 443);
     served.deleted();
+    stage.forgets(center, "10.58.0.0/16");
 }

@@ -25,13 +25,7 @@ fn writes(stage: &Turn) -> Vec<String> {
 #[test]
 fn at_rest_nothing_is_written() {
     let stage = alone();
-    // What earlier tests left is counted in the status until it is gone.
-    eventually("no governed namespace is left", LATER, || {
-        let spaces = stage.admin.list(&NAMESPACE, "");
-        let governed = |space: &&Value| space["metadata"]["labels"]["domicile.dev/residency"] == "mainland";
-        let left: Vec<&Value> = spaces.iter().filter(governed).map(|space| &space["metadata"]["name"]).collect();
-        when(left.is_empty(), || format!("{left:?} are there"))
-    });
+    stage.is_left_alone();
     // Some seconds after the operator's start the canary's pods would be listed, if it had any.
     eventually("the canary is settled", LATER, || {
         let held =

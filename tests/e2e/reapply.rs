@@ -74,7 +74,7 @@ fn a_rollout_keeps_the_pins() {
     let shop = stage.governed("mainland");
     shop.accepts(shop.daemon_set("agent"));
     stage.tenant.kubectl(&format!("rollout restart daemonset/agent -n {}", shop.name)).expected();
-    stage.tenant.kubectl(&format!("rollout status daemonset/agent -n {} --timeout=60s", shop.name)).expected();
+    stage.tenant.kubectl(&format!("rollout status daemonset/agent -n {} --timeout=180s", shop.name)).expected();
     stage.tenant.kubectl(&format!("rollout undo daemonset/agent -n {}", shop.name)).expected();
     let template = shop.get(&DAEMON_SET, "agent")["spec"]["template"]["spec"]["nodeSelector"].clone();
     assert_eq!(template, json!(shop.pins()));

@@ -34,6 +34,7 @@ fn with_the_operator_dead_everything_stays_refused() {
     // What is made now stays closed.
     let mut late = stage.namespace("{domicile.dev/residency: mainland}");
     late.loses_the_operator();
+    late.has_its_account();
     stage.tenant.create(&late.pod("web").in_namespace(&late.name)).refused("[domicile/not-confined]");
     stage
         .tenant
@@ -193,6 +194,7 @@ fn a_restart_of_the_api_server_opens_nothing_and_blocks_nothing_else() {
         (AtomicBool::new(false), Tally::default(), Tally::default(), Tally::default());
     let blocking = |reply: &Reply| reply.message.contains("domicile") || reply.message.contains("AdmissionPolicy");
     std::thread::scope(|scope| {
+        let _ends = Ends(&stop);
         scope.spawn(|| out.hammer(&stage, &outside, &stop, Reply::ok));
         scope.spawn(|| false_pin.hammer(&stage, &unpinned, &stop, Reply::ok));
         scope.spawn(|| blocked.hammer(&stage, &ungoverned, &stop, blocking));

@@ -263,9 +263,7 @@ fn n13_tokens_do_not_outlive_a_day() {
         by.post(&path, &json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": seconds}}))
     };
     for space in [&shop, &free] {
-        eventually("there is an account", SOON, || {
-            when(space.find(&SERVICE_ACCOUNT, "default").is_some(), || "not yet".into())
-        });
+        space.has_its_account();
     }
     ask(&stage.tenant, &free, 1_000_000).expected();
     ask(&stage.tenant, &shop, 86_400).expected();

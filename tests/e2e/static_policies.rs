@@ -180,12 +180,8 @@ fn every_refusal_stands(stage: &Turn, shop: &Namespace) {
     let label = json!({"metadata": {"labels": {format!("{PIN}mainland"): "true"}}});
     stage.admin.patch(&NODE, "", "frankfurt-a", &label).refused("[domicile/node-label]");
     let new = stage.namespace("{domicile.dev/residency: mainland}");
-    let pod = bare_pod("web").in_namespace(&new.name);
-    eventually("the new namespace has its ServiceAccount", SOON, || {
-        let reply = stage.tenant.create(&pod);
-        when(!reply.message.contains("serviceaccount"), || reply.message.clone())
-    });
-    stage.tenant.create(&pod).refused("[domicile/not-confined]");
+    new.has_its_account();
+    stage.tenant.create(&bare_pod("web").in_namespace(&new.name)).refused("[domicile/not-confined]");
     stage.ungoverned().accepts(bare_pod("free").with(ESCAPE));
 }
 
@@ -276,6 +272,7 @@ fn policies_of_the_chart_and_of_files_agree_and_either_may_go_first() {
     assert_eq!(said.matches("[domicile/").count(), 1, "{said}");
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _ends = Ends(&done);
         let watcher = scope.spawn(|| {
             let mut refused = 0;
             while !done.load(Ordering::Relaxed) {

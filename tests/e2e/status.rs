@@ -58,7 +58,7 @@ fn kubectl_shows_columns_and_waits() {
     let stage = shared();
     let _residency = stage.makes_residency("shown", "{jurisdictions: [CN]}");
     let _shop = stage.governed("shown");
-    stage.admin.kubectl("wait --for=condition=Ready dres/shown --timeout=30s").expected();
+    stage.admin.kubectl("wait --for=condition=Ready dres/shown --timeout=180s").expected();
     let table = eventually("the namespace is counted", SOON, || {
         let table = stage.admin.kubectl("get dres shown").expected();
         when(table.contains("1/1"), || table.clone())?;

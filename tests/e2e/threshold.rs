@@ -27,6 +27,7 @@ fn a_namespace_that_names_what_does_not_exist_stays_closed() {
     let stage = shared();
     let name = "not-yet-there";
     let shop = stage.namespace(&format!("{{domicile.dev/residency: {name}}}"));
+    shop.has_its_account();
     for manifest in judged().into_iter().chain([shop.pod("web")]) {
         let said = stage.tenant.create(&manifest.in_namespace(&shop.name)).refused("[domicile/not-confined]");
         let remedy = ["Try again", "there is no DataResidency not-yet-there; create it"];

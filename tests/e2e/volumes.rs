@@ -76,12 +76,12 @@ fn is_bound(space: &Namespace, claim: &str) -> String {
 #[test]
 fn s3_a_volume_abroad_that_is_kept_for_a_claim_is_found() {
     let stage = shared();
-    let (residency, shop) = with_class(&stage, "kept");
-    let _volume = stage.makes(reserved("kept", &shop, "data").with(&in_zone("eu-central-1a")));
-    shop.accepts(of_class("kept", "data"));
+    let (residency, shop) = with_class(&stage, "kept-abroad");
+    let _volume = stage.makes(reserved("kept-abroad", &shop, "data").with(&in_zone("eu-central-1a")));
+    shop.accepts(of_class("kept-abroad", "data"));
     is_bound(&shop, "data");
     is_told(&stage, residency.name(), &shop, "data", "NonCompliant", "eu-central-1a is in no data center");
-    stage.becomes("kept", "Compliant", "False");
+    stage.becomes("kept-abroad", "Compliant", "False");
     shop.accepts(shop.pod("db").with(&mounting("data")));
     shop.fits_nowhere("db");
 }
@@ -128,11 +128,11 @@ fn s4_a_bound_volume_that_does_not_say_where_it_lies_is_unknown() {
 #[test]
 fn s5_a_volume_that_comes_to_lie_elsewhere_is_told_at_once() {
     let stage = shared();
-    let (residency, shop) = with_class(&stage, "moving");
-    let abroad = stage.makes(reserved("moving", &shop, "abroad"));
-    let at_home = stage.makes(reserved("moving", &shop, "at-home"));
+    let (residency, shop) = with_class(&stage, "moving-volume");
+    let abroad = stage.makes(reserved("moving-volume", &shop, "abroad"));
+    let at_home = stage.makes(reserved("moving-volume", &shop, "at-home"));
     for claim in ["abroad", "at-home"] {
-        shop.accepts(of_class("moving", claim));
+        shop.accepts(of_class("moving-volume", claim));
         is_bound(&shop, claim);
         is_told(&stage, residency.name(), &shop, claim, "Unknown", "it has no node affinity");
     }
@@ -143,7 +143,7 @@ fn s5_a_volume_that_comes_to_lie_elsewhere_is_told_at_once() {
     });
     abroad.becomes(&in_zone("eu-central-1a"));
     is_told(&stage, residency.name(), &shop, "abroad", "NonCompliant", "eu-central-1a is in no data center");
-    stage.becomes("moving", "Compliant", "False");
+    stage.becomes("moving-volume", "Compliant", "False");
     // Where the feature is on, this passes and is a finding as well.
     let reply = stage.admin.patch(&VOLUME, "", at_home.name(), &parse(&in_zone("eu-central-1a")));
     if reply.ok() {

@@ -12,7 +12,15 @@ const HOME_ZONES: [&str; 3] = ["cn-beijing-h", "cn-shanghai-e", "cn-shanghai-f"]
 fn applied_by(stage: &Turn, by: &User, space: &Namespace, yaml: &str, refused: &[(&str, &[&str])]) {
     // Twice, as a GitOps tool does.
     for round in ["first", "second"] {
-        let said = by.kubectl_with(&format!("apply -n {} -f -", space.name), yaml);
+        let said = eventually("nothing asks for another try", SOON, || {
+            let said = by.kubectl_with(&format!("apply -n {} -f -", space.name), yaml);
+            let again = |line: &&str| {
+                line.starts_with("Error") && (asks_for_another_try(line) || line.contains("Or try again"))
+            };
+            let asked = said.errors.lines().find(again).map(str::to_owned);
+            when(asked.is_none() || !stage.mutates(), || asked.unwrap_or_default())?;
+            Ok(said)
+        });
         let errors: Vec<&str> = said.errors.lines().filter(|line| line.starts_with("Error")).collect();
         if !stage.mutates() {
             // What is mended elsewhere is refused here; each refusal is Domicile's and says what to write.

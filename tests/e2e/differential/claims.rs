@@ -99,13 +99,13 @@ pub fn claim(ground: &Ground) -> Json {
 #[test]
 fn claims_are_admitted_exactly_where_the_audit_finds_nothing() {
     let stage = shared();
-    let ground = Ground::new(&stage, "twice-claims", "TH", 72, "{}");
+    let ground = Ground::new(&stage, "twice-claims", "{}");
     CLAIMS.run(&ground, 1, &claim(&ground));
 }
 
 #[test]
 fn claims_of_two_residencies_are_admitted_exactly_where_the_audit_finds_nothing() {
     let stage = shared();
-    let ground = Ground::of_two(&stage, "twice-claims-both", "MV", 83);
+    let ground = Ground::of_two(&stage, "twice-claims-both");
     CLAIMS.run(&ground, 3, &claim(&ground));
 }

@@ -132,11 +132,15 @@ pub fn endpoints(number: u8) -> Json {
 #[test]
 fn endpoints_written_by_hand_are_admitted_exactly_where_the_audit_finds_nothing() {
     let stage = shared();
-    let ground = Ground::new(&stage, "twice-endpoints", "MM", 80, "{}");
-    WRITTEN_BY_HAND.run(&ground, 1, &endpoints(80));
-    let standing = "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: by-hand}, addressType: IPv4, endpoints: [{addresses: [10.80.0.1]}]}";
-    WRITTEN_BY_HAND.run_updates(&ground, 3, &standing.into(), &slice(80));
-    let standing =
-        "{apiVersion: v1, kind: Endpoints, metadata: {name: by-hand}, subsets: [{addresses: [{ip: 10.80.0.1}]}]}";
-    WRITTEN_BY_HAND.run_updates(&ground, 3, &standing.into(), &older(80));
+    let ground = Ground::new(&stage, "twice-endpoints", "{}");
+    WRITTEN_BY_HAND.run(&ground, 1, &endpoints(ground.number));
+    let address = format!("10.{}.0.1", ground.number);
+    let standing = format!(
+        "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: by-hand}}, addressType: IPv4, endpoints: [{{addresses: [{address}]}}]}}"
+    );
+    WRITTEN_BY_HAND.run_updates(&ground, 3, &standing.into(), &slice(ground.number));
+    let standing = format!(
+        "{{apiVersion: v1, kind: Endpoints, metadata: {{name: by-hand}}, subsets: [{{addresses: [{{ip: {address}}}]}}]}}"
+    );
+    WRITTEN_BY_HAND.run_updates(&ground, 3, &standing.into(), &older(ground.number));
 }

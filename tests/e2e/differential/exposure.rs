@@ -76,7 +76,7 @@ const STANDING: &str = "{apiVersion: v1, kind: Service, metadata: {name: web}, s
 #[test]
 fn what_is_exposed_is_refused_exactly_where_the_audit_finds_it() {
     let stage = shared();
-    let ground = Ground::new(&stage, "twice-closed", "PH", 76, "{exposure: Deny}");
+    let ground = Ground::new(&stage, "twice-closed", "{exposure: Deny}");
     EXPOSED.run(&ground, 1, &exposed());
     EXPOSED.run_updates(&ground, 3, &STANDING.into(), &service());
 }
@@ -84,7 +84,7 @@ fn what_is_exposed_is_refused_exactly_where_the_audit_finds_it() {
 #[test]
 fn with_exposure_allowed_only_names_addresses_outside_and_hidden_clients_are() {
     let stage = shared();
-    let ground = Ground::new(&stage, "twice-exposed", "KR", 77, "{exposure: Allow}");
+    let ground = Ground::new(&stage, "twice-exposed", "{exposure: Allow}");
     EXPOSED.run(&ground, 1, &exposed());
     EXPOSED.run_updates(&ground, 3, &STANDING.into(), &service());
 }

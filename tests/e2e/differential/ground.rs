@@ -13,6 +13,26 @@ use serde::de::DeserializeOwned;
 
 use crate::support::prelude::*;
 
+/// The country of each ground, by its name. Nobody else may have a data center there, or networks 10.N.0.0/16 and
+/// 2001:db8:N::/48 of its number, which is 70 and its place here.
+const COUNTRIES: [(&str, &str); 15] = [
+    ("twice-pods", "LK"),
+    ("twice-pods-both", "BT"),
+    ("twice-claims", "PK"),
+    ("twice-claims-both", "MV"),
+    ("twice-narrowed", "MY"),
+    ("twice-large", "LA"),
+    ("twice-large-narrowed", "KH"),
+    ("twice-refused", "VN"),
+    ("twice-open", "BD"),
+    ("twice-closed", "MN"),
+    ("twice-exposed", "KZ"),
+    ("twice-endpoints", "MM"),
+    ("twice-bound", "NP"),
+    ("twice-warned", "BN"),
+    ("twice-standing", "TL"),
+];
+
 /// One object as the audit sees it.
 pub enum Seen {
     Pod(Pod),
@@ -27,6 +47,8 @@ pub enum Seen {
 pub struct Ground {
     pub space: Namespace,
     pub name: String,
+    /// Of its networks.
+    pub number: u8,
     named: Residencies,
     residencies: Vec<Residency>,
     pub confined: Confined,
@@ -53,46 +75,61 @@ where
 }
 
 impl Ground {
-    /// Networks of both families in `jurisdiction`, two classes, and what `network` says in `spec.network`.
-    pub fn new(stage: &Turn, name: &str, jurisdiction: &str, number: u8, network: &str) -> Self {
-        let (data_center, made) = country(stage, name, jurisdiction, number, network);
-        Self::of(stage, data_center, vec![made], &format!("{name}-hdd,{name}-ssd"))
+    /// Networks of both families in its own country, two classes, and what `network` says in `spec.network`.
+    pub fn new(stage: &Turn, name: &str, network: &str) -> Self {
+        let country = country(name);
+        let (data_center, made) = makes_country(stage, name, country, network);
+        Self::of(stage, country.1, data_center, vec![made], &format!("{name}-hdd,{name}-ssd"))
     }
 
     /// The same, in a namespace that names a second residency, too, which permits one of the classes.
-    pub fn of_two(stage: &Turn, name: &str, jurisdiction: &str, number: u8) -> Self {
-        let (data_center, made) = country(stage, name, jurisdiction, number, "{}");
-        let spec = format!("{{jurisdictions: [{jurisdiction}], storage: {{allowedClasses: [{name}-ssd]}}}}");
+    pub fn of_two(stage: &Turn, name: &str) -> Self {
+        let country = country(name);
+        let (data_center, made) = makes_country(stage, name, country, "{}");
+        let spec = format!("{{jurisdictions: [{}], storage: {{allowedClasses: [{name}-ssd]}}}}", country.0);
         let second = stage.makes_residency(&format!("{name}-2"), &spec);
-        Self::of(stage, data_center, vec![made, second], &format!("{name}-ssd"))
+        Self::of(stage, country.1, data_center, vec![made, second], &format!("{name}-ssd"))
     }
 
-    fn of(stage: &Turn, data_center: Made, written: Vec<Made>, permitted: &str) -> Self {
+    fn of(stage: &Turn, number: u8, data_center: Made, written: Vec<Made>, permitted: &str) -> Self {
         let names: Vec<&str> = written.iter().map(Made::name).collect();
         let space = stage.governed(&names.join("_"));
         eventually("the classes are permitted", SOON, || {
             let classes = space.annotation("domicile.dev/storage-classes");
             when(classes == permitted, || classes)
         });
-        let (facilities, locations, sites) = places(stage);
-        let classes = all::<k8s_openapi::api::storage::v1::StorageClass, Class>(stage, &STORAGE_CLASS);
-        let specs = written.iter().map(|made| (made.name().to_owned(), typed(&made.now()))).collect();
-        let residencies = resolve::resolve(&specs, &facilities, &sites, &classes);
-        let as_seen = observe::Namespace::from(typed::<k8s_openapi::api::core::v1::Namespace>(&space.object()));
-        let Named::Residencies(named) = as_seen.named() else { panic!("{} names nothing", space.name) };
-        let circumstances = Circumstances::default();
-        let values = [named.value()];
-        let none = std::iter::empty();
-        let mut confined =
-            resolve::confine(&as_seen, &named, &residencies, values, none, &locations, circumstances).unwrap();
-        for (key, value) in confined.confinement.annotations() {
-            if !["domicile.dev/mutation", "domicile.dev/held-pods"].contains(&key) {
-                assert_eq!(as_seen.annotations.get(key), Some(&value), "what stands is not what was resolved: {key}");
-            }
-        }
+        // What others do in their countries may be on its way.
+        let (residencies, as_seen, named, mut confined, locations, classes) =
+            eventually("what stands is what is resolved", SOON, || {
+                let (facilities, locations, sites) = places(stage);
+                let classes = all::<k8s_openapi::api::storage::v1::StorageClass, Class>(stage, &STORAGE_CLASS);
+                let specs = written.iter().map(|made| (made.name().to_owned(), typed(&made.now()))).collect();
+                let residencies = resolve::resolve(&specs, &facilities, &sites, &classes);
+                let as_seen = observe::Namespace::from(typed::<k8s_openapi::api::core::v1::Namespace>(&space.object()));
+                let Named::Residencies(named) = as_seen.named() else { panic!("{} names nothing", space.name) };
+                let values = [named.value()];
+                let confined = resolve::confine(
+                    &as_seen,
+                    &named,
+                    &residencies,
+                    values,
+                    std::iter::empty(),
+                    &locations,
+                    Circumstances::default(),
+                );
+                let confined = confined.ok_or("a residency is not there")?;
+                let expected = confined.confinement.annotations();
+                let other = expected.into_iter().find(|(key, value)| {
+                    let depends = ["domicile.dev/mutation", "domicile.dev/held-pods"].contains(key);
+                    !depends && as_seen.annotations.get(*key) != Some(value)
+                });
+                when(other.is_none(), || format!("{other:?} in {:?}", as_seen.annotations))?;
+                Ok((residencies, as_seen, named, confined, locations, classes))
+            });
         confined.confinement.held_role_bindings = vec!["*".to_owned()]; // a tenant has not the verb share
         Self {
             name: names[0].to_owned(),
+            number,
             residencies: names.iter().map(|name| residencies[*name].clone()).collect(),
             space,
             named,
@@ -144,8 +181,21 @@ impl Ground {
     }
 }
 
+/// The country of a ground, and the number of its networks.
+fn country(name: &str) -> (&'static str, u8) {
+    let place = COUNTRIES.iter().position(|(ground, _)| *ground == name);
+    let place = place.unwrap_or_else(|| panic!("give {name} a country in COUNTRIES"));
+    (COUNTRIES[place].1, 70 + u8::try_from(place).unwrap())
+}
+
+#[test]
+fn no_two_grounds_share_a_country() {
+    let countries: BTreeSet<&str> = COUNTRIES.iter().map(|(_, country)| *country).collect();
+    assert_eq!(countries.len(), COUNTRIES.len());
+}
+
 /// A data center with networks of both families, and a residency with two classes there.
-fn country(stage: &Turn, name: &str, jurisdiction: &str, number: u8, network: &str) -> (Made, Made) {
+fn makes_country(stage: &Turn, name: &str, (jurisdiction, number): (&str, u8), network: &str) -> (Made, Made) {
     let center = Manifest::from(format!(
         "{{apiVersion: domicile.dev/v1alpha1, kind: DataCenter, metadata: {{name: {name}-1}}, spec: {{jurisdiction: {jurisdiction}, \
          nodes: {{selector: {{matchLabels: {{example.com/site: {name}}}}}, addresses: [10.{number}.0.0/16], scaleFromZero: true}}, \

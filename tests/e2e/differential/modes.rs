@@ -21,9 +21,10 @@ fn disagreement(enforced: &Reply, lenient: &Reply) -> Option<String> {
 #[test]
 fn a_warning_is_given_exactly_where_enforce_refuses() {
     let stage = shared();
-    let ground = Ground::new(&stage, "twice-warned", "BN", 81, "{}");
+    let ground = Ground::new(&stage, "twice-warned", "{}");
     let name = &ground.name;
-    let all = either(vec![pod(&[name]), claim(&ground), policy(name, 81), exposed(), endpoints(81)]);
+    let all =
+        either(vec![pod(&[name]), claim(&ground), policy(name, ground.number), exposed(), endpoints(ground.number)]);
     let objects = generated(&all, 1);
     let enforced: Vec<Reply> = objects.iter().map(|object| ground.space.would_ask(object.clone())).collect();
     ground.written[0].becomes("spec: {enforcement: Warn}");

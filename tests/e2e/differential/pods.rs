@@ -306,7 +306,7 @@ fn changed(waiting: Value, residency: &str) -> Json {
 #[test]
 fn pods_are_admitted_exactly_where_the_audit_finds_nothing() {
     let stage = shared();
-    let ground = Ground::new(&stage, "twice-pods", "LK", 71, "{}");
+    let ground = Ground::new(&stage, "twice-pods", "{}");
     PODS.run(&ground, 1, &pod(&[&ground.name]));
     let waiting = ground.space.pod("waits");
     let waiting =
@@ -318,6 +318,6 @@ fn pods_are_admitted_exactly_where_the_audit_finds_nothing() {
 #[test]
 fn pods_of_two_residencies_are_admitted_exactly_where_the_audit_finds_nothing() {
     let stage = shared();
-    let ground = Ground::of_two(&stage, "twice-pods-both", "LK", 82);
+    let ground = Ground::of_two(&stage, "twice-pods-both");
     PODS.run(&ground, 3, &pod(&[&ground.name, &format!("{}-2", ground.name)]));
 }

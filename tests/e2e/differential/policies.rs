@@ -253,31 +253,31 @@ const STANDING: &str =
 #[test]
 fn policies_that_are_narrowed_are_compliant_and_others_are_refused() {
     let stage = shared();
-    let ground = Ground::new(&stage, "twice-narrowed", "MY", 73, "{}");
-    POLICIES.run(&ground, 1, &policy(&ground.name, 73));
-    POLICIES.run_updates(&ground, 3, &STANDING.into(), &policy(&ground.name, 73));
+    let ground = Ground::new(&stage, "twice-narrowed", "{}");
+    POLICIES.run(&ground, 1, &policy(&ground.name, ground.number));
+    POLICIES.run_updates(&ground, 3, &STANDING.into(), &policy(&ground.name, ground.number));
 }
 
 #[test]
 fn a_policy_too_large_to_be_judged_is_refused_exactly_where_the_audit_says_so() {
     let stage = shared();
-    let ground = Ground::new(&stage, "twice-large", "LA", 78, "{tenantPolicies: Refuse}");
-    POLICIES.run(&ground, 10, &large(&ground.name, 78));
-    let narrowed = Ground::new(&stage, "twice-large-narrowed", "KH", 79, "{}");
-    POLICIES.run(&narrowed, 10, &large(&narrowed.name, 79));
+    let ground = Ground::new(&stage, "twice-large", "{tenantPolicies: Refuse}");
+    POLICIES.run(&ground, 10, &large(&ground.name, ground.number));
+    let narrowed = Ground::new(&stage, "twice-large-narrowed", "{}");
+    POLICIES.run(&narrowed, 10, &large(&narrowed.name, narrowed.number));
 }
 
 #[test]
 fn policies_are_admitted_exactly_where_the_audit_finds_nothing() {
     let stage = shared();
-    let ground = Ground::new(&stage, "twice-refused", "VN", 74, "{tenantPolicies: Refuse}");
-    POLICIES.run(&ground, 1, &policy(&ground.name, 74));
-    POLICIES.run_updates(&ground, 3, &STANDING.into(), &policy(&ground.name, 74));
+    let ground = Ground::new(&stage, "twice-refused", "{tenantPolicies: Refuse}");
+    POLICIES.run(&ground, 1, &policy(&ground.name, ground.number));
+    POLICIES.run_updates(&ground, 3, &STANDING.into(), &policy(&ground.name, ground.number));
 }
 
 #[test]
 fn with_open_ingress_only_egress_is_judged() {
     let stage = shared();
-    let ground = Ground::new(&stage, "twice-open", "ID", 75, "{tenantPolicies: Refuse, ingress: {policy: Open}}");
-    POLICIES.run(&ground, 1, &policy(&ground.name, 75));
+    let ground = Ground::new(&stage, "twice-open", "{tenantPolicies: Refuse, ingress: {policy: Open}}");
+    POLICIES.run(&ground, 1, &policy(&ground.name, ground.number));
 }

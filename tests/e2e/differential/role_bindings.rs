@@ -76,6 +76,6 @@ fn binding(ground: &Ground) -> Json {
 #[test]
 fn role_bindings_are_admitted_exactly_where_the_audit_finds_nothing() {
     let stage = shared();
-    let ground = Ground::new(&stage, "twice-bound", "NP", 82, "{}");
+    let ground = Ground::new(&stage, "twice-bound", "{}");
     ROLE_BINDINGS.run(&ground, 1, &binding(&ground));
 }

@@ -13,8 +13,6 @@ use super::{
 };
 use crate::support::prelude::*;
 
-const NUMBER: u8 = 84;
-
 fn comparison(kind: &str) -> Comparison {
     match kind {
         "Pod" => pods::PODS,
@@ -87,14 +85,14 @@ fn changes(space: &Namespace, ground: &Ground, standing: &[Manifest], wanted: &[
 #[test]
 fn what_stands_may_be_touched_mended_and_ended_and_made_no_worse() {
     let stage = shared();
-    let ground = Ground::new(&stage, "twice-standing", "TL", NUMBER, "{tenantPolicies: Refuse}");
+    let ground = Ground::new(&stage, "twice-standing", "{tenantPolicies: Refuse}");
     let name = ground.name.as_str();
     let kinds = vec![
         pods::pod(&[name]),
         claims::claim(&ground),
-        policies::policy(name, NUMBER),
+        policies::policy(name, ground.number),
         exposure::exposed(),
-        endpoints::endpoints(NUMBER),
+        endpoints::endpoints(ground.number),
     ];
     let space = stage.ungoverned();
     let generated = generated(&either(kinds), 3);

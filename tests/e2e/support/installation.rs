@@ -17,13 +17,14 @@ use serde_json::Value;
 
 use super::{
     cluster::Cluster,
-    kinds::DATA_RESIDENCY,
+    kinds::{DATA_RESIDENCY, NAMESPACE},
+    made::Made,
     manifest::{Manifest, documents},
     operator::Operator,
     process::{repository, scratch, succeed},
     seats::Seat,
     user::User,
-    wait::{SOON, eventually, when},
+    wait::{LATER, SOON, eventually, when},
 };
 
 /// The chart, seen from the repository.
@@ -248,6 +249,32 @@ impl Installation {
     /// Somebody who may release namespaces from residencies, and change residencies and data centers.
     pub fn platform_team(&self) -> User {
         self.user("platform", &["e2e:platform", "e2e:tenants"])
+    }
+
+    /// Waits until nothing of earlier tests is governed, which the status counts until it is gone.
+    #[track_caller]
+    pub fn is_left_alone(&self) {
+        eventually("no governed namespace is left", LATER, || {
+            let spaces = self.admin.list(&NAMESPACE, "");
+            let governed = |space: &&Value| space["metadata"]["labels"]["domicile.dev/residency"] == "mainland";
+            let left: Vec<&Value> = spaces.iter().filter(governed).map(|space| &space["metadata"]["name"]).collect();
+            when(left.is_empty(), || format!("{left:?} are there"))
+        });
+    }
+
+    /// Waits until the country is as it was before a test made a data center in it.
+    #[track_caller]
+    pub fn forgets(&self, center: Made, network: &str) {
+        let name = center.name().to_owned();
+        center.deleted();
+        let shop = self.governed("mainland");
+        eventually(&format!("{name} is forgotten, and the classes are made anew without it"), SOON, || {
+            let networks = shop.annotation("domicile.dev/networks");
+            let classes = shop.annotation("domicile.dev/storage-classes");
+            when(!networks.contains(network) && classes == "mainland-hdd,mainland-ssd", || {
+                format!("{networks} {classes}")
+            })
+        });
     }
 
     /// The kubelet of a node.

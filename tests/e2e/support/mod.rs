@@ -25,10 +25,10 @@ pub mod prelude {
         manifest::{Manifest, parse},
         namespace::{Namespace, PIN, bare_pod, fresh_name},
         operator::OPERATOR,
-        reply::{Reply, rule},
+        reply::{Reply, asks_for_another_try, rule},
         seats::AllSeats,
         user::{Patch, User},
-        wait::{LATER, SOON, eventually, never, say, when},
+        wait::{Ends, LATER, SOON, eventually, never, say, when},
         workloads::{bare_claim, mounting},
     };
     pub use serde_json::{Value, json};

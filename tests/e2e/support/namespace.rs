@@ -90,6 +90,16 @@ impl Namespace {
         });
     }
 
+    /// Waits until the API server takes pods for want of nothing: that their ServiceAccount is there, as it sees it.
+    #[track_caller]
+    pub fn has_its_account(&self) {
+        let pod = bare_pod("account").in_namespace(&self.name);
+        eventually("the namespace has its ServiceAccount", SOON, || {
+            let reply = self.tenant.try_create(&pod);
+            when(!reply.message.contains("serviceaccount"), || reply.message)
+        });
+    }
+
     /// Labels the namespace with a residency, as its owner does, and waits until it is confined.
     #[track_caller]
     pub fn joins(&mut self, residency: &str) {
@@ -103,10 +113,16 @@ impl Namespace {
         self.tenant.patch(&NAMESPACE, "", &self.name, &json!({"metadata": {"labels": {key: value}}})).expected();
     }
 
-    /// The tenant makes an object, which must be let in.
+    /// The tenant makes an object, which must be let in; in the end, where a webhook that narrows it answered late.
     #[track_caller]
     pub fn accepts(&self, manifest: impl Into<Manifest>) -> Value {
-        self.asks(manifest).expected()
+        let manifest = manifest.into();
+        eventually("it is let in", SOON, || {
+            let reply = self.asks(&manifest);
+            when(!reply.message.contains("Or try again"), || reply.message.clone())?;
+            Ok(reply)
+        })
+        .expected()
     }
 
     /// The tenant makes an object, which must be refused by a rule. Returns what the refusal says.

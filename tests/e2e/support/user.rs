@@ -18,7 +18,7 @@ use super::{
     kubectl::Kubectl,
     manifest::Manifest,
     reply::Reply,
-    wait::{LATER, eventually, run},
+    wait::{LATER, SOON, eventually, run, when},
 };
 
 /// Requests that take longer have hung.
@@ -127,8 +127,17 @@ impl User {
 
     /// The object, if it is there.
     pub fn find(&self, kind: &Kind, namespace: &str, name: &str) -> Option<Value> {
-        let reply = self.get_at(&kind.path(namespace, name));
+        let reply = self.get_answered(&kind.path(namespace, name));
         if reply.code == 404 { None } else { Some(reply.expected()) }
+    }
+
+    /// What stands at a path, asked for again where the API server has too much to do or has just been started anew.
+    fn get_answered(&self, path: &str) -> Reply {
+        eventually("the API server answers", SOON, || {
+            let reply = self.get_at(path);
+            when(![0, 429].contains(&reply.code) && reply.code < 500, || format!("{} {}", reply.code, reply.message))?;
+            Ok(reply)
+        })
     }
 
     /// The object, which must be there.
@@ -151,7 +160,7 @@ impl User {
     /// All objects of a kind in a namespace, or in the cluster.
     #[track_caller]
     pub fn list(&self, kind: &Kind, namespace: &str) -> Vec<Value> {
-        let reply = self.get_at(&kind.collection(namespace)).expected();
+        let reply = self.get_answered(&kind.collection(namespace)).expected();
         reply["items"].as_array().cloned().unwrap_or_default()
     }
 

@@ -2,7 +2,10 @@
 
 use std::{
     future::Future,
-    sync::LazyLock,
+    sync::{
+        LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -47,6 +50,15 @@ pub fn never(what: &str, during: Duration, mut look: impl FnMut() -> Option<Stri
             panic!("this must not happen: {what}\nbut: {reason}");
         }
         thread::sleep(PAUSE);
+    }
+}
+
+/// Says that something is over when this is dropped, also where a test fails: threads that work until then end with it.
+pub struct Ends<'a>(pub &'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
