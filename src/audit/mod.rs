@@ -19,7 +19,10 @@ pub mod receivers;
 pub mod served;
 mod storage;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use crate::{
     domain::{Finding, Jurisdiction, Leg, Residencies, Verdict},
@@ -101,27 +104,33 @@ pub fn audit(scene: &Scene<'_>) -> Vec<Finding> {
 }
 
 /// Findings that are only counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
     /// Of what breaks a residency.
     pub non_compliant: usize,
     /// Of what cannot be told.
     pub unknown: usize,
+    /// Of which rules; which of their findings are kept says nothing.
+    pub rules: BTreeSet<&'static str>,
 }
 
-/// The same, of which for each rule only so many are kept and the others counted: a tenant can make tens of thousands. All of
-/// pods and of claims are kept, since it is decided by them what is moved.
+/// Every finding is kept.
+pub static NONE_COUNTED: Counted = Counted { non_compliant: 0, unknown: 0, rules: BTreeSet::new() };
+
+/// The same, of which for each rule and verdict only so many are kept and the others counted: a tenant can make tens of
+/// thousands. All of pods and of claims are kept, since it is decided by them what is moved.
 #[must_use]
 pub fn audit_at_most(scene: &Scene<'_>, most: usize) -> (Vec<Finding>, Counted) {
-    let mut of_rule = BTreeMap::<&str, usize>::new();
+    let mut of_rule = BTreeMap::<(&str, Verdict), usize>::new();
     let (mut findings, mut counted) = (Vec::new(), Counted::default());
     for finding in each(scene) {
-        let kept = of_rule.entry(finding.rule).or_default();
+        let kept = of_rule.entry((finding.rule, finding.verdict)).or_default();
         if [Leg::Placement, Leg::Storage].contains(&finding.leg) || *kept < most {
             *kept += 1;
             findings.push(finding);
             continue;
         }
+        counted.rules.insert(finding.rule);
         match finding.verdict {
             Verdict::NonCompliant => counted.non_compliant += 1,
             Verdict::Unknown => counted.unknown += 1,

@@ -281,7 +281,7 @@ impl Operator {
         self.tell(restored);
         let (space, step) = (self.world.snapshot.namespaces.get(name)?, step?);
         let operation = match &step {
-            namespace::Step::Policy { .. } => Operation::NetworkPolicy,
+            namespace::Step::Policy { .. } | namespace::Step::Delete { .. } => Operation::NetworkPolicy,
             _ => Operation::Namespace,
         };
         Some((operation, namespace::carry_out(self.client.clone(), space.clone(), step).boxed()))
@@ -316,8 +316,8 @@ impl Operator {
             return;
         }
         let tellings = judged.as_ref().map(|now| {
-            let old = before.map(|one| one.findings.as_slice());
-            events::findings(old, &now.findings, |subject| self.world.snapshot.lives(subject))
+            let old = before.map(|one| (one.findings.as_slice(), &one.counted));
+            events::findings(old, (&now.findings, &now.counted), |subject| self.world.snapshot.lives(subject))
         });
         let concerned = before.into_iter().chain(judged.as_ref()).flat_map(|one| one.named.names());
         let residencies: Vec<String> = concerned.map(str::to_owned).collect();
@@ -337,7 +337,7 @@ impl Operator {
         let count = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
         let all = || self.judged.values().flat_map(|judged| &judged.findings);
         let kept = all().filter(|finding| finding.verdict == crate::domain::Verdict::NonCompliant).count();
-        let counted = || self.judged.values().map(|judged| judged.counted);
+        let counted = || self.judged.values().map(|judged| &judged.counted);
         let broken = kept + counted().map(|counted| counted.non_compliant).sum::<usize>();
         let unknown = all().count() - kept + counted().map(|counted| counted.unknown).sum::<usize>();
         self.metrics.set_findings(count(broken), count(unknown));

@@ -11,8 +11,11 @@ use tokio::time::Instant;
 
 /// So far apart, at least, are two looks at a namespace in which the first found nothing to do.
 const APART: Duration = Duration::from_millis(200);
-/// So many times as long as it took to look, a namespace rests: no one takes more than a tenth of all the time there is.
+/// So many times as long as it took to look, a namespace rests: so that no one takes much more than a tenth of the time.
 const SHARE: u32 = 10;
+
+/// It rests no longer than that.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// When each namespace in which nothing was to be done may be looked at again.
 #[derive(Debug, Default)]
@@ -29,7 +32,7 @@ impl Pace {
 
     /// A look that took so long has found nothing to do.
     pub fn rests(&mut self, namespace: &str, now: Instant, took: Duration) {
-        self.until.insert(namespace.to_owned(), now + APART.max(took.saturating_mul(SHARE)));
+        self.until.insert(namespace.to_owned(), now + took.saturating_mul(SHARE).clamp(APART, LONGEST));
     }
 
     /// A look found something to do, or the namespace is gone.
@@ -52,6 +55,8 @@ mod tests {
         assert_eq!(pace.next_look("shop", now + APART * 2), now + APART * 2);
         pace.rests("shop", now, APART);
         assert_eq!(pace.next_look("shop", now), now + APART * SHARE, "there is much to look at");
+        pace.rests("shop", now, LONGEST);
+        assert_eq!(pace.next_look("shop", now), now + LONGEST);
         pace.forget("shop");
         assert_eq!(pace.next_look("shop", now), now, "a step was taken");
     }

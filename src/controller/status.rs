@@ -9,7 +9,7 @@ use super::{cluster_policy, judge::Judged, outcome::Written, surroundings::Surro
 use crate::{
     api::{DataCenter, DataCenterStatus, DataResidency, DataResidencyStatus},
     apply,
-    audit::Counted,
+    audit::NONE_COUNTED,
     domain::{Cidr, Subject, keys},
     observe::{Change, Delta},
     report::{
@@ -110,7 +110,7 @@ fn outcome<'a>(
             pods: judged.pods,
             claims: judged.claims,
             findings: &judged.findings,
-            counted: judged.counted,
+            counted: &judged.counted,
             refused_because: judged.refused_because.as_deref(),
         },
         None => NamespaceOutcome {
@@ -120,7 +120,7 @@ fn outcome<'a>(
             pods: 0,
             claims: 0,
             findings: &[],
-            counted: Counted::default(),
+            counted: &NONE_COUNTED,
             refused_because: None,
         },
     });

@@ -9,23 +9,26 @@ use tokio::time::{Instant, timeout_at};
 
 use super::change::Change;
 
-/// A watch that has had nothing but failures for so long no longer sees.
+/// A watch that has told of nothing but trouble for so long no longer sees.
 const LASTING: Duration = Duration::from_secs(60);
-/// A watch that has not failed for so long stands, though it has had nothing to tell. Longer than a connection takes to fail.
-const QUIET: Duration = Duration::from_secs(45);
+/// A watch that has not failed for so long stands, though it has had nothing to tell: one that cannot begin fails sooner.
+const QUIET: Duration = Duration::from_secs(15);
 
-/// How long a watch has been failing.
-#[derive(Clone, Copy, Debug)]
-struct Failing {
+/// Trouble that a watch is in: it has failed, or began to list anew.
+#[derive(Clone, Debug)]
+struct Trouble {
     since: Instant,
     last: Instant,
+    /// Its list has begun and not come to its end.
+    lists: bool,
+    why: String,
 }
 
 /// What one watch sees.
 #[derive(Debug)]
 pub(super) struct Sight {
-    kind: String,
-    failing: Option<Failing>,
+    name: String,
+    trouble: Option<Trouble>,
     lost: bool,
 }
 
@@ -38,9 +41,9 @@ pub(super) struct Look<K> {
 }
 
 impl Sight {
-    /// Of a watch that has not failed.
-    pub fn of(kind: impl Into<String>) -> Self {
-        Self { kind: kind.into(), failing: None, lost: false }
+    /// Of a watch that has not failed; `name` is told to people.
+    pub fn of(name: impl Into<String>) -> Self {
+        Self { name: name.into(), trouble: None, lost: false }
     }
 
     /// The next that the watch says, or how it is seen; `None` where the watch has ended. Nothing is lost where this is not
@@ -49,35 +52,58 @@ impl Sight {
         &mut self,
         events: &mut (impl Stream<Item = watcher::Result<Event<K>>> + Unpin),
     ) -> Option<Look<K>> {
-        let event = match self.failing {
+        let event = match self.wakes_at() {
             None => Some(events.next().await?),
-            Some(failing) => match timeout_at(failing.last + QUIET, events.next()).await {
+            Some(at) => match timeout_at(at, events.next()).await {
                 Ok(event) => Some(event?),
                 Err(_) => None,
             },
         };
         let sight = match &event {
-            Some(Err(error)) => self.fails(&error.to_string()),
-            // A list that breaks off begins like one that arrives.
-            Some(Ok(Event::Init | Event::InitApply(_))) => None,
-            Some(Ok(Event::InitDone | Event::Apply(_) | Event::Delete(_))) | None => self.sees(),
+            Some(Ok(Event::InitDone | Event::Apply(_) | Event::Delete(_))) => self.sees(),
+            Some(Ok(Event::Init)) => self.is_in_trouble(true, "its list does not come to an end"),
+            Some(Ok(Event::InitApply(_))) => self.lasts(),
+            Some(Err(error)) => {
+                let lists = self.trouble.as_ref().is_some_and(|trouble| trouble.lists);
+                self.is_in_trouble(lists, &error.to_string())
+            }
+            None if self.is_quiet() => self.sees(),
+            None => self.lasts(),
         };
         Some(Look { event, sight })
     }
 
-    fn fails(&mut self, error: &str) -> Option<Change> {
+    /// When it is to be looked at again although the watch says nothing.
+    fn wakes_at(&self) -> Option<Instant> {
+        let trouble = self.trouble.as_ref()?;
+        let stands = (!trouble.lists).then(|| trouble.last + QUIET);
+        let lasts = (!self.lost).then(|| trouble.since + LASTING);
+        stands.into_iter().chain(lasts).min()
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.trouble.as_ref().is_none_or(|trouble| !trouble.lists && trouble.last + QUIET <= Instant::now())
+    }
+
+    fn is_in_trouble(&mut self, lists: bool, why: &str) -> Option<Change> {
         let now = Instant::now();
-        let since = self.failing.map_or(now, |failing| failing.since);
-        self.failing = Some(Failing { since, last: now });
-        let news = !self.lost && now - since >= LASTING;
-        self.lost |= news;
-        news.then(|| Change::Sight(self.kind.clone(), Some(error.to_owned())))
+        let since = self.trouble.as_ref().map_or(now, |trouble| trouble.since);
+        self.trouble = Some(Trouble { since, last: now, lists, why: why.to_owned() });
+        self.lasts()
+    }
+
+    /// Whether the trouble has lasted too long by now.
+    fn lasts(&mut self) -> Option<Change> {
+        let trouble =
+            self.trouble.as_ref().filter(|trouble| !self.lost && trouble.since + LASTING <= Instant::now())?;
+        self.lost = true;
+        Some(Change::Sight(self.name.clone(), Some(trouble.why.clone())))
     }
 
     /// The watch sees, or nothing is left to be seen.
     pub fn sees(&mut self) -> Option<Change> {
-        self.failing = None;
-        std::mem::take(&mut self.lost).then(|| Change::Sight(self.kind.clone(), None))
+        self.trouble = None;
+        std::mem::take(&mut self.lost).then(|| Change::Sight(self.name.clone(), None))
     }
 }
 
@@ -100,8 +126,8 @@ mod tests {
         });
         let (mut events, mut sight, mut told) = (Box::pin(each), Sight::of("Pod"), Vec::new());
         while let Some(look) = sight.look(&mut events).await {
-            if let Some(Change::Sight(kind, lost)) = look.sight {
-                assert_eq!(kind, "Pod");
+            if let Some(Change::Sight(name, lost)) = look.sight {
+                assert_eq!(name, "Pod");
                 told.push(lost.is_some());
             }
         }
@@ -119,8 +145,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_list_that_never_ends_is_none() {
-        let broken = || [(5, Ok(Event::Init)), (5, Ok(Event::InitApply(()))), (1, failure())];
-        assert_eq!(told((0..8).flat_map(|_| broken()).collect()).await, [true]);
+        let broken = |seconds| [(seconds, Ok(Event::Init)), (seconds, Ok(Event::InitApply(()))), (1, failure())];
+        assert_eq!(told((0..8).flat_map(|_| broken(5)).collect()).await, [true]);
+        assert_eq!(told((0..8).flat_map(|_| broken(50)).collect()).await, [true], "slowly");
+        let cut_off = (0..8).map(|_| (30, Ok(Event::Init))).collect();
+        assert_eq!(told(cut_off).await, [true], "without a word");
+        let silent = vec![(1, Ok(Event::Init)), (3600, Ok(Event::InitDone))];
+        assert_eq!(told(silent).await, [true, false]);
+        let large = vec![(1, Ok(Event::Init)), (40, Ok(Event::InitApply(()))), (10, Ok(Event::InitDone))];
+        assert!(told(large).await.is_empty());
     }
 
     #[tokio::test(start_paused = true)]

@@ -87,6 +87,7 @@ pub fn start(
         Change::Ingress,
     );
     follow_in(
+        "EndpointSlice",
         Api::all(client.clone()),
         watcher::Config::default().labels(WRITTEN_BY_HAND),
         &sink,
@@ -100,6 +101,7 @@ pub fn start(
     follow(client, &sink, |one: DataResidency| Some(one), Change::Residency);
     // The API servers write their own addresses under this name.
     follow_in(
+        "EndpointSlice default/kubernetes",
         Api::namespaced(client.clone(), "default"),
         watcher::Config::default().fields("metadata.name=kubernetes"),
         &sink,
@@ -129,11 +131,12 @@ fn follow<K, I, T>(
     I: Id + Send + 'static,
     T: Unread + Send + 'static,
 {
-    follow_in(Api::all(client.clone()), watcher::Config::default(), sink, project, wrap);
+    follow_in(&K::kind(&()), Api::all(client.clone()), watcher::Config::default(), sink, project, wrap);
 }
 
-/// Follows what `config` selects of one kind.
+/// Follows what `config` selects of one kind; `name` is told to people.
 fn follow_in<K, I, T>(
+    name: &str,
     api: Api<Sent<K>>,
     config: watcher::Config,
     sink: &mpsc::Sender<Change>,
@@ -144,16 +147,15 @@ fn follow_in<K, I, T>(
     I: Id + Send + 'static,
     T: Unread + Send + 'static,
 {
-    let sink = sink.clone();
+    let (sink, name) = (sink.clone(), name.to_owned());
     tokio::spawn(async move {
-        let kind = K::kind(&());
-        let mut events = pin!(events(kind.clone().into_owned(), api, config));
-        let (mut sight, mut arriving) = (Sight::of(kind.clone()), BTreeMap::new());
+        let mut events = pin!(events(name.clone(), api, config));
+        let (mut sight, mut arriving) = (Sight::of(name.clone()), BTreeMap::new());
         while let Some(Look { event, sight }) = sight.look(&mut events).await {
             let delta = match event {
                 Some(Ok(event)) => delta(event, &mut arriving, &project),
                 Some(Err(error)) => {
-                    tracing::warn!(%kind, %error, "cannot watch; what was read stands, trying again");
+                    tracing::warn!(kind = name, %error, "cannot watch; what was read stands, trying again");
                     None
                 }
                 None => None,

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     api::conditions::{ACCEPTED, COMPLIANT, READY},
+    audit::{Counted, NONE_COUNTED},
     domain::{Finding, Subject, Verdict},
     resolve::{Location, NodeConflict},
 };
@@ -64,15 +65,24 @@ impl Telling {
 
 /// What to tell of the findings of a namespace, or of a residency. A finding is the same while rule, subject and verdict
 /// are; other words are no news. `old` is `None` where this was not judged before; `lives` tells whether an object is there.
+/// Of a rule of which some are only counted, one that is kept no more has not ended, and one that was not kept has not begun.
 #[must_use]
-pub fn findings(old: Option<&[Finding]>, new: &[Finding], lives: impl Fn(&Subject) -> bool) -> Vec<Telling> {
-    let (first, old) = (old.is_none(), old.unwrap_or_default());
+pub fn findings(
+    old: Option<(&[Finding], &Counted)>,
+    (new, counted): (&[Finding], &Counted),
+    lives: impl Fn(&Subject) -> bool,
+) -> Vec<Telling> {
+    let (first, (old, counted_before)) = (old.is_none(), old.unwrap_or((&[], &NONE_COUNTED)));
+    let was_cut = |finding: &Finding| counted_before.rules.contains(finding.rule);
+    let is_cut = |finding: &Finding| was_cut(finding) || counted.rules.contains(finding.rule);
     let known: BTreeSet<_> = old.iter().map(|finding| (finding.rule, &finding.subject, finding.verdict)).collect();
     let standing: BTreeSet<_> = new.iter().map(|finding| (finding.rule, &finding.subject)).collect();
     let begun = new.iter().filter(|finding| !known.contains(&(finding.rule, &finding.subject, finding.verdict)));
+    let begun = begun.filter(|finding| !was_cut(finding));
     // Most findings end with their object, and nobody looks at the events of what is gone.
     let ended =
         old.iter().filter(|finding| !standing.contains(&(finding.rule, &finding.subject)) && lives(&finding.subject));
+    let ended = ended.filter(|finding| !is_cut(finding));
     let mut tellings = grouped(begun, begins, "ResidencyBroken");
     if first {
         tellings = tellings.into_iter().map(Telling::standing).collect();
@@ -221,6 +231,10 @@ mod tests {
         report::fixture::finding,
     };
 
+    fn told_of(old: Option<&[Finding]>, new: &[Finding], lives: fn(&Subject) -> bool) -> Vec<Telling> {
+        findings(old.map(|old| (old, &NONE_COUNTED)), (new, &NONE_COUNTED), lives)
+    }
+
     fn there(_: &Subject) -> bool {
         true
     }
@@ -237,20 +251,20 @@ mod tests {
     fn only_a_change_is_told() {
         let first = finding(NonCompliant, "domicile/network-any", "NetworkPolicy", "wide");
         let other_words = Finding { message: "in other words".into(), ..first.clone() };
-        let begun = findings(None, std::slice::from_ref(&first), gone);
+        let begun = told_of(None, std::slice::from_ref(&first), gone);
         assert_eq!(reasons_of(&begun), ["ResidencyBroken"]);
         assert_eq!(begun[0].note, "[domicile/network-any] wide is outside. Remedy: move it.");
         assert!(begun[0].warning);
-        assert!(findings(Some(std::slice::from_ref(&first)), &[other_words], there).is_empty());
-        assert!(findings(Some(std::slice::from_ref(&first)), &[], gone).is_empty(), "what is gone has no readers");
-        let ended = findings(Some(&[first]), &[], there);
+        assert!(told_of(Some(std::slice::from_ref(&first)), &[other_words], there).is_empty());
+        assert!(told_of(Some(std::slice::from_ref(&first)), &[], gone).is_empty(), "what is gone has no readers");
+        let ended = told_of(Some(&[first]), &[], there);
         assert_eq!((reasons_of(&ended), ended[0].warning), (vec!["ResidencyKept"], false));
     }
 
     #[test]
     fn what_is_found_first_may_have_been_told_before() {
         let found = finding(NonCompliant, "domicile/network-any", "NetworkPolicy", "wide");
-        let told = |old| findings(old, std::slice::from_ref(&found), there)[0].standing;
+        let told = |old| told_of(old, std::slice::from_ref(&found), there)[0].standing;
         assert!(told(None));
         assert!(!told(Some(&[])));
     }
@@ -259,8 +273,8 @@ mod tests {
     fn what_turns_out_worse_is_told_again() {
         let unclear = finding(Unknown, "domicile/volume-location", "PersistentVolumeClaim", "data");
         let broken = Finding { verdict: NonCompliant, ..unclear.clone() };
-        assert_eq!(reasons_of(&findings(Some(&[]), std::slice::from_ref(&unclear), there)), ["ResidencyUnclear"]);
-        assert_eq!(reasons_of(&findings(Some(&[unclear]), &[broken], there)), ["ResidencyBroken"]);
+        assert_eq!(reasons_of(&told_of(Some(&[]), std::slice::from_ref(&unclear), there)), ["ResidencyUnclear"]);
+        assert_eq!(reasons_of(&told_of(Some(&[unclear]), &[broken], there)), ["ResidencyBroken"]);
     }
 
     #[test]
@@ -268,7 +282,7 @@ mod tests {
         let many: Vec<Finding> = (0..1000)
             .map(|index| finding(NonCompliant, "domicile/placement", "Pod", &format!("web-{index:03}")))
             .collect();
-        let told = findings(Some(&[]), &many, there);
+        let told = told_of(Some(&[]), &many, there);
         let [one] = told.as_slice() else { panic!("{} events", told.len()) };
         assert_eq!((one.subject.kind, one.subject.name.as_str()), ("Namespace", "shop"));
         assert!(
@@ -281,7 +295,7 @@ mod tests {
     #[test]
     fn a_note_is_never_longer_than_the_api_server_takes() {
         let long = Finding { message: "境".repeat(2000), ..finding(NonCompliant, "domicile/placement", "Pod", "web") };
-        assert!(findings(None, &[long], there).iter().all(|telling| telling.note.len() <= NOTE));
+        assert!(told_of(None, &[long], there).iter().all(|telling| telling.note.len() <= NOTE));
     }
 
     fn condition(type_: &str, status: &str, reason: &str) -> Condition {
@@ -364,5 +378,24 @@ mod tests {
         assert!(told(None, verified("CN")).is_empty());
         assert!(told(None, Location::Unclaimed).is_empty());
         assert_eq!(told(None, in_conflict("A", "a")), [("LocationInConflict", true)]);
+    }
+
+    #[test]
+    fn of_what_is_only_counted_nothing_begins_or_ends() {
+        let counted = Counted { non_compliant: 1, rules: ["domicile/placement"].into(), ..Counted::default() };
+        let one = |name| finding(Verdict::NonCompliant, "domicile/placement", "Pod", name);
+        let told = |old: (&[Finding], &Counted), new: (&[Finding], &Counted)| -> Vec<String> {
+            reasons_of(&findings(Some(old), new, there)).into_iter().map(str::to_owned).collect()
+        };
+        assert!(told((&[one("b")], &NONE_COUNTED), (&[one("b")], &counted)).is_empty());
+        assert_eq!(
+            told((&[one("b")], &NONE_COUNTED), (&[one("a")], &counted)),
+            ["ResidencyBroken"],
+            "b is not kept any more"
+        );
+        assert!(
+            told((&[one("a")], &counted), (&[one("b")], &NONE_COUNTED)).is_empty(),
+            "b was there, and nobody knows of a"
+        );
     }
 }

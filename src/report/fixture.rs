@@ -105,7 +105,7 @@ impl Seen {
             pods: 3,
             claims: 1,
             findings,
-            counted: self.counted,
+            counted: &self.counted,
             refused_because,
         };
         Outcome {

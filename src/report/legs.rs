@@ -90,9 +90,9 @@ pub(super) fn is_about_the_plugin(network: &Judgement) -> bool {
 /// Nothing that is governed breaks the residency. Where a kind is not seen or a namespace not confined, not everything may have
 /// been judged.
 pub(super) fn compliant(outcome: &Outcome<'_>, findings: &[&Finding]) -> Judgement {
-    let counted = outcome.counted();
+    let (more_broken, more_unclear) = outcome.counted();
     let kept = findings.iter().filter(|finding| finding.verdict == Verdict::NonCompliant).count();
-    let (broken, unclear) = (kept + counted.non_compliant, findings.len() - kept + counted.unknown);
+    let (broken, unclear) = (kept + more_broken, findings.len() - kept + more_unclear);
     let worst = findings.first().map(|finding| format!("{}: {}", finding.subject, finding.message)).unwrap_or_default();
     if broken > 0 {
         let more = if unclear == 0 { String::new() } else { format!(" and {unclear} are unclear") };
@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn findings_that_are_only_counted_count() {
-        let counted = Counted { non_compliant: 3, unknown: 0 };
+        let counted = Counted { non_compliant: 3, ..Counted::default() };
         let message = says(Seen { counted, ..Seen::well() }, "Compliant", "False", "NonCompliant");
         assert!(message.starts_with("6 findings break it"), "{message}");
     }

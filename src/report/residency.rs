@@ -83,18 +83,16 @@ pub struct NamespaceOutcome<'a> {
     /// What breaks, or may break, a residency in it.
     pub findings: &'a [Finding],
     /// What does so and is only counted.
-    pub counted: Counted,
+    pub counted: &'a Counted,
     /// Why nothing may start in it, if so.
     pub refused_because: Option<&'a str>,
 }
 
 impl Outcome<'_> {
-    /// What breaks, or may break, it and is only counted.
-    pub(super) fn counted(&self) -> Counted {
-        self.namespaces.iter().fold(Counted::default(), |all, namespace| Counted {
-            non_compliant: all.non_compliant.saturating_add(namespace.counted.non_compliant),
-            unknown: all.unknown.saturating_add(namespace.counted.unknown),
-        })
+    /// How much breaks it, and how much may, that is only counted.
+    pub(super) fn counted(&self) -> (usize, usize) {
+        let counted = || self.namespaces.iter().map(|namespace| namespace.counted);
+        (counted().map(|one| one.non_compliant).sum(), counted().map(|one| one.unknown).sum())
     }
 }
 
@@ -227,7 +225,7 @@ fn governed(namespaces: &[NamespaceOutcome<'_>]) -> GovernedCounts {
     })
 }
 
-fn listed(findings: &[&Finding], counted: Counted) -> Findings {
+fn listed(findings: &[&Finding], (broken, unclear): (usize, usize)) -> Findings {
     let item = |finding: &&Finding| {
         let Finding { verdict, leg: _, rule, subject, message, remedy } = finding;
         api::data_residency::Finding {
@@ -238,7 +236,7 @@ fn listed(findings: &[&Finding], counted: Counted) -> Findings {
             remedy: cut(remedy, TEXT),
         }
     };
-    let total = findings.len() + counted.non_compliant + counted.unknown;
+    let total = findings.len() + broken + unclear;
     Findings { total: number(total), items: findings.iter().take(LISTED).map(item).collect() }
 }
 
