@@ -2,7 +2,7 @@
 
 use std::{fmt::Debug, future::Future, time::Duration};
 
-use json_patch::{AddOperation, PatchOperation, ReplaceOperation, jsonptr::PointerBuf};
+use json_patch::{AddOperation, PatchOperation, ReplaceOperation, TestOperation, jsonptr::PointerBuf};
 use k8s_openapi::{
     ClusterResourceScope,
     api::{
@@ -15,7 +15,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
-    api::{DeleteParams, ListParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -109,21 +109,21 @@ pub async fn apply_policy(client: Client, key: &Key, spec: NetworkPolicySpec) ->
             return Ok(standing);
         }
         // A policy that is being deleted is gone with its last finalizer, and made again in the next round.
-        let patch = taking_over(json!(spec));
+        let patch = taking_over(json!(spec), &standing.followed_by);
         gone(limited(written.patch(&key.name, &merge(), &Patch::<()>::Json(patch))).await.map(drop))?;
     }
     Err(Error::Refused(format!("NetworkPolicy {} does not become what it is to be; somebody else writes it", key.name)))
 }
 
-/// Makes an object Domicile's alone: fields of others outlive an apply, so the whole spec is replaced; finalizers and owners,
-/// by which they could hold or end it, go.
-pub(super) fn taking_over(spec: Value) -> json_patch::Patch {
-    let emptied =
-        |path: [&str; 2]| PatchOperation::Add(AddOperation { path: PointerBuf::from_tokens(path), value: json!([]) });
+/// Makes an object Domicile's alone: fields of others outlive an apply, so the whole spec is replaced; finalizers but these, and
+/// owners, by which they could hold or end it, go.
+pub(super) fn taking_over(spec: Value, finalizers: &[&str]) -> json_patch::Patch {
+    let becomes =
+        |path: [&str; 2], value| PatchOperation::Add(AddOperation { path: PointerBuf::from_tokens(path), value });
     json_patch::Patch(vec![
         PatchOperation::Replace(ReplaceOperation { path: PointerBuf::from_tokens(["spec"]), value: spec }),
-        emptied(["metadata", "finalizers"]),
-        emptied(["metadata", "ownerReferences"]),
+        becomes(["metadata", "finalizers"], json!(finalizers)),
+        becomes(["metadata", "ownerReferences"], json!([])),
     ])
 }
 
@@ -141,20 +141,26 @@ async fn apply_once(client: Client, key: &Key, spec: NetworkPolicySpec) -> Resul
     limited(written.patch(&key.name, &own(), &Patch::Apply(&policy))).await.and_then(reduced)
 }
 
-/// Deletes a network policy of Domicile's, also where somebody else's finalizer would keep it. That it is gone is told by the
-/// watch alone.
+/// Deletes a network policy of Domicile's, as it is known. Where somebody holds it and it is to be `empty`, it opens nothing
+/// first, and loses what holds it but a plugin's finalizer. That it is gone is told by the watch alone.
 ///
 /// # Errors
 /// Why it was not done.
-pub async fn delete_policy(client: Client, key: &Key) -> Result<(), Error> {
+pub async fn delete_policy(client: Client, key: &Key, live: &Policy, empty: bool) -> Result<(), Error> {
     let written = Api::<Sent<NetworkPolicy>>::namespaced(client, &key.namespace);
-    let answer = limited(written.delete(&key.name, &DeleteParams::default())).await;
-    match answer.map(|standing| standing.left()) {
-        Ok(Some(_)) => {} // finalizers hold it; with its last one it goes
-        other => return gone(other.map(drop)),
+    if empty && (live.encumbered || live.terminating) {
+        let mut patch = taking_over(json!(isolating()), &live.followed_by);
+        let path = PointerBuf::from_tokens(["metadata", "uid"]);
+        patch.0.insert(0, PatchOperation::Test(TestOperation { path, value: json!(live.uid) }));
+        gone(limited(written.patch(&key.name, &merge(), &Patch::<()>::Json(patch))).await.map(drop))?;
     }
-    let patch = taking_over(json!(isolating()));
-    gone(limited(written.patch(&key.name, &merge(), &Patch::<()>::Json(patch))).await.map(drop))
+    let this = Preconditions { uid: Some(live.uid.clone()), ..Preconditions::default() };
+    let parameters = DeleteParams { preconditions: Some(this), ..DeleteParams::default() };
+    match limited(written.delete(&key.name, &parameters)).await {
+        // What is answered may be as deep as somebody liked, and says nothing that is needed.
+        Err(Error::Request(error)) if matches!(*error, kube::Error::SerdeError(_)) => Ok(()),
+        answer => gone(answer.map(drop)),
+    }
 }
 
 /// Writes nothing into a tenant's policy, so that the admission policies see it once more and narrow it.

@@ -7,9 +7,10 @@
 use std::collections::BTreeSet;
 
 use crate::{
+    compile::network::{isolating, permitting},
     domain::{Cidr, Confinement, Finding, Ingress, Leg, Mode, Subject, TenantPolicies, Verdict, keys},
     observe::{
-        Key, Policy,
+        Fingerprint, Key, Policy,
         network_policy::{Direction, Opens, Rule, Size},
     },
 };
@@ -59,7 +60,9 @@ pub fn opens_more(policy: &Opens, confinement: &Confinement) -> bool {
 /// opens until it is gone. What the API server would only find too large is judged, as far as it was kept.
 pub(super) fn audit(scene: &Scene<'_>) -> impl Iterator<Item = Finding> {
     // Of Domicile's own, one that somebody holds says what it said, until it is taken over.
-    let is_held = |policy: &Policy| policy.terminating || policy.encumbered;
+    let own = || [Some(isolating()), permitting(scene.confined)];
+    let is_as_wanted = move |policy: &Policy| own().iter().flatten().any(|spec| Fingerprint::of(spec) == policy.spec);
+    let is_held = move |policy: &Policy| (policy.terminating || policy.encumbered) && !is_as_wanted(policy);
     let judged = scene.policies.iter().filter(move |(key, policy)| !is_own(key, policy) || is_held(policy));
     judged.flat_map(|(key, policy)| judge(key, policy, &scene.confined.confinement))
 }

@@ -82,8 +82,8 @@ impl Stored {
     /// Does what a step says, as the API server would.
     fn write(&mut self, step: Step) {
         match step {
-            Step::Policy { key, spec: Some(spec), .. } => drop(self.policies.insert(key, *spec)),
-            Step::Policy { key, spec: None, .. } => drop(self.policies.remove(&key)),
+            Step::Policy { key, spec } => drop(self.policies.insert(key, *spec)),
+            Step::Delete { key, .. } => drop(self.policies.remove(&key)),
             Step::Open { isolating, permitting, wanted } => {
                 self.policies.extend(isolating.into_iter().chain(permitting).map(|(key, spec)| (key, *spec)));
                 let patch = close(&self.namespace, &wanted);

@@ -27,8 +27,7 @@ impl Memory {
     /// Looks at the next step for a namespace: what it puts back, and otherwise what stands now.
     pub fn policies(&mut self, world: &World, space: &Namespace, step: Option<&namespace::Step>) -> Option<Telling> {
         if let Some(namespace::Step::Policy { key, spec }) = step {
-            let same =
-                spec.as_deref().and_then(Fingerprint::of).is_some_and(|wanted| self.policies.get(key) == Some(&wanted));
+            let same = Fingerprint::of(spec.as_ref()).is_some_and(|wanted| self.policies.get(key) == Some(&wanted));
             self.policies.remove(key);
             return same.then(|| {
                 let reason =
@@ -36,6 +35,10 @@ impl Memory {
                 let note = format!("NetworkPolicy {} was taken away or changed; Domicile puts it back", key.name);
                 Telling::warning(Subject::namespaced("Namespace", "", &space.name, &space.uid), reason, "Restore", note)
             });
+        }
+        if let Some(namespace::Step::Delete { key, .. }) = step {
+            self.policies.remove(key);
+            return None;
         }
         for name in [keys::ISOLATING_POLICY, keys::PERMITTING_POLICY] {
             let key = Key::new(&space.name, name);

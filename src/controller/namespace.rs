@@ -37,15 +37,27 @@ pub const BINDING_HOLD: Duration = Duration::from_secs(12);
 /// So long pods that were listed when a namespace was confined are held though no watch has brought them.
 pub const HELD_GRACE: Duration = Duration::from_secs(60);
 
+/// Kinds by which it is decided that a namespace may be opened: what is older than its rules.
+const OPENED_BY: [&str; 3] = ["Pod", "NetworkPolicy", "RoleBinding"];
+
 /// What to do next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// Write or delete a network policy of Domicile's.
+    /// Write a network policy of Domicile's.
     Policy {
         /// Which.
         key: Key,
-        /// Its wanted spec; `None` to delete it.
-        spec: Option<Box<NetworkPolicySpec>>,
+        /// Its wanted spec.
+        spec: Box<NetworkPolicySpec>,
+    },
+    /// Delete one.
+    Delete {
+        /// Which.
+        key: Key,
+        /// As it is known.
+        live: Box<Policy>,
+        /// Whether it is to open nothing first, where somebody holds it.
+        empty: bool,
     },
     /// Isolate, close and permit, and confine when that has settled: for a namespace that was created with the label, in which
     /// nothing can have started.
@@ -161,14 +173,17 @@ fn tenants_policies<'a>(world: &'a World, space: &'a Namespace) -> impl Iterator
 /// in it, and its policies go with it.
 fn end(world: &World, space: &Namespace) -> Option<Step> {
     let Named::Residencies(named) = world.named(space) else { return None };
+    world.mutation?;
     let confined = resolve(world, space, &named)?;
     if !is_enforced(space, &confined.confinement) {
         return None;
     }
     let stand = |key: &Key| world.snapshot.policies.get(key).is_some_and(|policy| !policy.terminating);
-    let outdated = policies(world, space, &confined).into_iter().find(|(key, _)| stand(key));
-    if let Some((key, spec)) = outdated {
-        return Some(Step::Policy { key, spec: spec.map(Box::new) });
+    if let Some(outdated) = policies(world, space, &confined).into_iter().find(|(key, _)| stand(key)) {
+        return step(world, outdated);
+    }
+    if is_being_confined(space) {
+        return None; // and is not opened any more
     }
     let mut wanted = confined.confinement;
     let (unjudged, wide) = (unjudged_policy(world, space, &wanted), wide_policies(world, space, &wanted));
@@ -176,6 +191,7 @@ fn end(world: &World, space: &Namespace) -> Option<Step> {
     refuse_while_open(&mut wanted, wide.first());
     if is_binding_held(space) {
         wanted.held_pods = vec![keys::ALL_PODS.to_owned()];
+        wanted.peer = false;
     } else {
         keep_listed(space, &mut wanted);
     }
@@ -193,9 +209,9 @@ fn leave(world: &World, space: &Namespace) -> Option<Step> {
 }
 
 fn unwanted_policy(world: &World, space: &Namespace) -> Option<Step> {
-    let (key, _) = in_namespace(&world.snapshot.policies, &space.name)
+    let (key, live) = in_namespace(&world.snapshot.policies, &space.name)
         .find(|(key, policy)| is_own(key, policy) && !policy.terminating)?;
-    Some(Step::Policy { key: key.clone(), spec: None })
+    Some(Step::Delete { key: key.clone(), live: Box::new(live.clone()), empty: false })
 }
 
 /// A residency that is named does not exist. A confinement that stands for it is left as it is.
@@ -203,7 +219,7 @@ fn missing(world: &World, space: &Namespace, named: &Residencies) -> Option<Step
     let enforces = space.labels.get(keys::ENFORCEMENT).is_some_and(|mode| *mode == Mode::Enforce.to_string());
     if enforces && !stands(world, space, keys::ISOLATING_POLICY, Some(&network::isolating())) {
         let key = Key::new(&space.name, keys::ISOLATING_POLICY);
-        return Some(Step::Policy { key, spec: Some(Box::new(network::isolating())) });
+        return Some(Step::Policy { key, spec: Box::new(network::isolating()) });
     }
     if space.confined_for() == Some(named.value()) {
         return None;
@@ -254,14 +270,11 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
     // A permitting policy that is not there yet only opens: it comes last, so that nothing waits for it that closes.
     let opens = |key: &Key| key.name == keys::PERMITTING_POLICY && !world.snapshot.policies.contains_key(key);
     let (last, first): (Vec<_>, Vec<_>) = policies.into_iter().partition(|(key, _)| opens(key));
-    let step = |(key, spec): (Key, Option<NetworkPolicySpec>)| Step::Policy { key, spec: spec.map(Box::new) };
     if let Some(policy) = first.into_iter().next() {
-        return Some(step(policy));
+        return step(world, policy);
     }
-    if space.annotations.get(keys::REFUSED_BECAUSE).is_some_and(|reason| reason == BEING_CONFINED)
-        && space.labels.get(keys::ENFORCEMENT).is_some_and(|mode| *mode == Mode::Enforce.to_string())
-    {
-        if !world.unseen.is_empty() {
+    if is_being_confined(space) {
+        if OPENED_BY.iter().any(|kind| world.unseen.contains_key(*kind)) {
             return None; // it stays closed: what is older than the rules may not be known
         }
         refuse_while_unjudged(&mut wanted, unjudged);
@@ -285,9 +298,26 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
     }
     let patch = confine(space, &wanted);
     if patch.is_empty() {
-        return last.into_iter().next().map(step);
+        return last.into_iter().next().and_then(|policy| step(world, policy));
     }
     Some(Step::Patch { patch, meaning: Meaning::Updated })
+}
+
+/// How a policy comes to be as it is wanted.
+fn step(world: &World, (key, wanted): (Key, Option<NetworkPolicySpec>)) -> Option<Step> {
+    match wanted {
+        Some(spec) => Some(Step::Policy { key, spec: Box::new(spec) }),
+        None => {
+            let live = world.snapshot.policies.get(&key)?.clone();
+            Some(Step::Delete { key, live: Box::new(live), empty: true })
+        }
+    }
+}
+
+/// Whether it is closed until everything that is older than its rules is judged.
+fn is_being_confined(space: &Namespace) -> bool {
+    space.annotations.get(keys::REFUSED_BECAUSE).is_some_and(|reason| reason == BEING_CONFINED)
+        && space.labels.get(keys::ENFORCEMENT).is_some_and(|mode| *mode == Mode::Enforce.to_string())
 }
 
 /// Whether the confinement that stands is for this label and enforces.
@@ -313,7 +343,8 @@ fn stands(world: &World, space: &Namespace, name: &str, spec: Option<&NetworkPol
     let live = world.snapshot.policies.get(&Key::new(&space.name, name));
     match (live, spec) {
         (Some(live), Some(spec)) => live.stands_as(spec),
-        (live, spec) => live.is_none() && spec.is_none(),
+        (Some(live), None) => live.is_spent(),
+        (None, spec) => spec.is_none(),
     }
 }
 

@@ -35,27 +35,46 @@ pub struct Policy {
     pub managed: bool,
     /// Whether it is being deleted.
     pub terminating: bool,
-    /// Whether it has finalizers or owners, by which others could hold or end it.
+    /// Whether it has finalizers or owners, by which others could hold or end it, beside its plugin's.
     pub encumbered: bool,
+    /// The finalizers by which a network plugin follows it.
+    pub followed_by: Vec<&'static str>,
 }
+
+/// Finalizers by which network plugins learn that a policy ends; without its own, a plugin enforces none.
+/// <https://github.com/aws/amazon-network-policy-controller-k8s>, internal/controllers/policy_controller.go
+pub const PLUGINS_FINALIZERS: [&str; 1] = ["networking.k8s.aws/resources"];
 
 impl From<NetworkPolicy> for Policy {
     fn from(policy: NetworkPolicy) -> Self {
         let (meta, spec) = (policy.metadata, policy.spec.unwrap_or_default());
         let managed = is_managed(&meta);
+        let finalizers = meta.finalizers.unwrap_or_default();
+        let is_plugins = |finalizer: &String| PLUGINS_FINALIZERS.contains(&finalizer.as_str());
         Self {
             opens: Opens::read(&spec),
             spec: managed.then(|| Fingerprint::of(&spec)).flatten(),
             managed,
             terminating: meta.deletion_timestamp.is_some(),
-            encumbered: meta.finalizers.as_ref().is_some_and(|all| !all.is_empty())
+            encumbered: !finalizers.iter().all(is_plugins)
                 || meta.owner_references.as_ref().is_some_and(|all| !all.is_empty()),
+            followed_by: PLUGINS_FINALIZERS
+                .into_iter()
+                .filter(|known| finalizers.iter().any(|own| own == known))
+                .collect(),
             uid: meta.uid.unwrap_or_default(),
         }
     }
 }
 
 impl Policy {
+    /// Whether it ends and opens nothing, so that it is as good as gone.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        let Opens { egress, ingress, unreadable } = &self.opens;
+        self.terminating && !unreadable && egress.size.rules == 0 && ingress.size.rules == 0
+    }
+
     /// Whether it carries Domicile's mark, says this, and is in nobody else's hands.
     #[must_use]
     pub fn stands_as(&self, spec: &NetworkPolicySpec) -> bool {

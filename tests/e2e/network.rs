@@ -256,6 +256,36 @@ fn the_policies_of_domicile_are_in_nobody_elses_hands() {
     );
 }
 
+/// A plugin that follows policies by a finalizer enforces none without it (EKS); others hold nothing by one.
+#[test]
+fn a_network_plugin_may_follow_the_policies_of_domicile() {
+    let stage = shared();
+    let shop = stage.governed("mainland");
+    let finalizers = |all: &[&str]| json!({"metadata": {"finalizers": all}});
+    let follows = ["networking.k8s.aws/resources"];
+    for name in ["domicile-isolate", "domicile-permit"] {
+        stage
+            .admin
+            .patch(&NETWORK_POLICY, &shop.name, name, &finalizers(&["example.com/hold"]))
+            .refused("[domicile/own-network-policy]");
+        stage.admin.patch(&NETWORK_POLICY, &shop.name, name, &finalizers(&follows)).expected();
+    }
+    never("the operator takes the plugin's finalizer away", Duration::from_secs(2), || {
+        let own = shop.get(&NETWORK_POLICY, "domicile-isolate")["metadata"]["finalizers"].clone();
+        (own != json!(follows)).then(|| own.to_string())
+    });
+    // It ends when the plugin says so, and opens nothing meanwhile.
+    shop.label("domicile.dev/permit", "None");
+    eventually("the policy that permitted is emptied, and waits for the plugin", SOON, || {
+        let policy = shop.get(&NETWORK_POLICY, "domicile-permit");
+        let so = policy["metadata"]["deletionTimestamp"].is_string() && policy["spec"]["egress"].is_null();
+        when(so && policy["metadata"]["finalizers"] == json!(follows), || policy.to_string())
+    });
+    stage.admin.patch(&NETWORK_POLICY, &shop.name, "domicile-permit", &finalizers(&[])).expected();
+    shop.loses(&NETWORK_POLICY, "domicile-permit");
+    stage.admin.patch(&NETWORK_POLICY, &shop.name, "domicile-isolate", &finalizers(&[])).expected();
+}
+
 #[test]
 fn a_residency_may_refuse_wide_policies() {
     let stage = shared();

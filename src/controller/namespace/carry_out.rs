@@ -27,8 +27,7 @@ const TOUCHES: usize = 5;
 const BETWEEN_TOUCHES: Duration = Duration::from_millis(100);
 /// Policies that are touched at a time. One that is large costs the API server seconds and much memory.
 const TOUCHED_AT_ONCE: usize = 4;
-/// So long older policies are touched; those that are left then count as such that cannot be narrowed. A tenant can make
-/// thousands, and others wait.
+/// So long older policies are touched at a time. A tenant can make thousands, and others wait.
 const TOUCHING: Duration = Duration::from_secs(20);
 
 /// Carries a step out.
@@ -38,7 +37,7 @@ const TOUCHING: Duration = Duration::from_secs(20);
 pub async fn carry_out(client: Client, space: Namespace, step: Step) -> Result<Written, apply::Error> {
     let name = space.name.clone();
     match step {
-        Step::Policy { key, spec: Some(spec) } => {
+        Step::Policy { key, spec } => {
             let written = apply_policy(client.clone(), Some((key.clone(), spec))).await;
             if let Err(apply::Error::Refused(reason)) = &written
                 && key.name == keys::ISOLATING_POLICY
@@ -47,8 +46,8 @@ pub async fn carry_out(client: Client, space: Namespace, step: Step) -> Result<W
             }
             Ok(Written { changes: written?.into_iter().collect(), ..Written::default() })
         }
-        Step::Policy { key, spec: None } => {
-            apply::delete_policy(client, &key).await?;
+        Step::Delete { key, live, empty } => {
+            apply::delete_policy(client, &key, &live, empty).await?;
             Ok(Written::default())
         }
         Step::Open { isolating, permitting, wanted } => {
@@ -120,6 +119,8 @@ enum Narrowed {
     Exactly(Box<Policy>),
     /// It still opens more.
     No,
+    /// There was no time for it.
+    NotYet,
     /// It is not there.
     Gone,
 }
@@ -156,17 +157,22 @@ async fn settle(
         async move {
             match Instant::now() < end {
                 true => narrow(client, &key, wanted).await.map(|narrowed| (key, narrowed)),
-                false => Ok((key, Narrowed::No)),
+                false => Ok((key, Narrowed::NotYet)),
             }
         }
     });
     let touched: Vec<_> = stream::iter(touches).buffer_unordered(TOUCHED_AT_ONCE).try_collect().await?;
+    let mut is_done = true;
     for (key, narrowed) in touched {
         match narrowed {
             Narrowed::Gone => written.push(Change::Policy(Delta::Gone(key))),
             Narrowed::Exactly(policy) => written.push(Change::Policy(Delta::Applied(key, *policy))),
             Narrowed::No => drop(still_wide.get_or_insert(key)),
+            Narrowed::NotYet => is_done = false,
         }
+    }
+    if !is_done && still_wide.is_none() {
+        return Ok(written); // the namespace stays closed, and those that are left come next
     }
     refuse_while_open(&mut wanted, still_wide.as_ref());
     wanted.held_pods = vec![keys::ALL_PODS.to_owned()];
