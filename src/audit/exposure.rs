@@ -96,11 +96,11 @@ fn judge(key: &Key, kind: &'static str, exposed: &Exposed, confinement: &Confine
         )),
         _ => {}
     }
-    if let Some(label) = exposed.mirrored.filter(|_| exposure == Exposure::Deny) {
+    if let Some(key) = exposed.mirrored.filter(|_| exposure == Exposure::Deny) {
         findings.push(finding(
             "domicile/route",
-            format!("the label {label} has other clusters mirror this Service, and exposure is {exposure}"),
-            "remove the label, or ask for spec.network.exposure: Allow of the DataResidency",
+            format!("{key} makes it a Service of other clusters or networks, too, and exposure is {exposure}"),
+            "remove that, or ask for spec.network.exposure: Allow of the DataResidency",
         ));
     }
     if exposed.external_ips || how == "externalIPs" {

@@ -97,7 +97,7 @@ fn location(scene: &Scene<'_>, key: &Key, claim: &Claim) -> Option<Finding> {
 /// Its driver places or fills the volume past the class; who reaches the volume then says nothing of where it lies.
 fn placed(key: &Key, claim: &Claim) -> Option<Finding> {
     let annotation = claim.placing?;
-    let message = format!("its annotation {annotation} places or fills its volume past its StorageClass");
+    let message = format!("its annotation {annotation} places, fills or shares its volume past its StorageClass");
     let remedy = "move the data to a claim without the annotation".to_owned();
     Some(finding(key, claim, Verdict::Unknown, "domicile/claim-annotation", message, remedy))
 }

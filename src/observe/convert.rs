@@ -23,12 +23,14 @@ use crate::domain::{Cidr, FurtherNetworks, keys};
 
 const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 /// Annotations by which drivers place or fill a volume past its class (vSphere, Trident): those of storage.yaml.
-const PLACING: [&str; 5] = [
+const PLACING: [&str; 7] = [
     "csi.vsphere.volume-requested-topology",
     "trident.netapp.io/importOriginalName",
     "trident.netapp.io/importBackendUUID",
     "trident.netapp.io/cloneFromNamespace",
+    "trident.netapp.io/cloneToNamespace",
     "trident.netapp.io/shareFromPVC",
+    "trident.netapp.io/shareToNamespace",
 ];
 /// Drivers whose inline volumes hold secrets and certificates in the node's memory.
 const IN_MEMORY_DRIVERS: [&str; 4] =
@@ -37,6 +39,9 @@ const IN_MEMORY_DRIVERS: [&str; 4] =
 const PINS: usize = 64;
 /// Labels by which other clusters mirror a Service (Linkerd): those of exposure.yaml.
 const MIRRORED: [&str; 2] = ["mirror.linkerd.io/exported", "mirror.linkerd.io/federated"];
+/// Annotations by which a Service is that of other clusters or networks, too (Cilium, Tailscale), unless they say `false`: those of
+/// `exposure.yaml`.
+const EXPORTED: [&str; 3] = ["service.cilium.io/global", "io.cilium/global-service", "tailscale.com/expose"];
 
 impl From<LiveNode> for Node {
     fn from(node: LiveNode) -> Self {
@@ -325,7 +330,10 @@ pub fn exposed_service(service: &core::Service) -> Option<Exposed> {
     let kind = spec.type_.as_deref().unwrap_or("ClusterIP");
     let external_ips = spec.external_ips.as_ref().is_some_and(|ips| !ips.is_empty());
     let labels = service.metadata.labels.as_ref();
+    let annotations = service.metadata.annotations.as_ref();
+    let is_exported = |key: &str| annotations.and_then(|all| all.get(key)).is_some_and(|value| value != "false");
     let mirrored = MIRRORED.into_iter().find(|key| labels.is_some_and(|labels| labels.contains_key(*key)));
+    let mirrored = mirrored.or_else(|| EXPORTED.into_iter().find(|key| is_exported(key)));
     let how = match kind {
         "LoadBalancer" | "NodePort" | "ExternalName" => kind,
         _ if external_ips => "externalIPs",
@@ -393,7 +401,7 @@ mod tests {
             include_str!("../../charts/domicile/policies/exposure.yaml"),
         );
         assert!(PLACING.iter().all(|key| storage.contains(&format!("'{key}'"))));
-        assert!(MIRRORED.iter().all(|key| exposure.contains(&format!("'{key}'"))));
+        assert!(MIRRORED.iter().chain(&EXPORTED).all(|key| exposure.contains(&format!("'{key}'"))));
     }
 
     #[test]

@@ -335,7 +335,7 @@ pub struct Exposed {
     pub uid: String,
     /// `LoadBalancer`, `NodePort`, `ExternalName`, `externalIPs` or `Ingress`; the type of a Service that is only mirrored.
     pub how: String,
-    /// The label by which other clusters mirror a Service.
+    /// The label or annotation by which a Service is that of other clusters or networks, too.
     pub mirrored: Option<&'static str>,
     /// Whether a Service of whatever type has `externalIPs`, too.
     pub external_ips: bool,

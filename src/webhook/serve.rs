@@ -188,13 +188,14 @@ struct Allowed {
 
 /// Allows, with a patch where something is to be changed. `None` where the question cannot be read.
 async fn answer(question: &[u8], shared: &Shared) -> Option<Value> {
-    let Review { request: About { namespace } } = serde_json::from_slice(question).ok()?;
+    let question = String::from_utf8_lossy(question); // managed fields are sent byte by byte as somebody has written them
+    let Review { request: About { namespace } } = serde_json::from_str(&question).ok()?;
     let space = match namespace.as_str() {
         "" => None, // of no namespace
         name => shared.namespaces.await_known(name, PATIENCE).await,
     };
     let _seat = shared.seats.acquire().await.ok()?;
-    let Review::<Request> { request } = serde_json::from_slice(question).ok()?;
+    let Review::<Request> { request } = serde_json::from_str(&question).ok()?;
     let patch = decide(&request, space.as_deref());
     let mends = !patch.0.is_empty();
     let of_the_canary = request.namespace == keys::CANARY_NAMESPACE && request.is_about_pods();

@@ -45,7 +45,7 @@ fn with_verb(stage: &Turn, name: &str, verb: &str) -> (User, Vec<Made>) {
     (stage.user(name, &["e2e:tenants"]), made)
 }
 
-/// N2, N7, N10, S13: other kinds of policy, routes from outside, grants and exports, where an add-on serves them.
+/// N2, N7, N10: other kinds of policy, routes from outside and exports, where an add-on serves them.
 #[test]
 fn n2_n10_kinds_of_add_ons_open_nothing() {
     let stage = shared();
@@ -55,7 +55,8 @@ fn n2_n10_kinds_of_add_ons_open_nothing() {
         ("crd.projectcalico.org", "v1", "NetworkPolicy", "networkpolicies", "[domicile/network-kind]"),
         ("k8s.cni.cncf.io", "v1beta1", "MultiNetworkPolicy", "multi-networkpolicies", "[domicile/network-kind]"),
         ("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes", "[domicile/route]"),
-        ("gateway.networking.k8s.io", "v1beta1", "ReferenceGrant", "referencegrants", "[domicile/route]"),
+        ("traefik.io", "v1alpha1", "IngressRouteTCP", "ingressroutetcps", "[domicile/route]"),
+        ("elbv2.k8s.aws", "v1beta1", "TargetGroupBinding", "targetgroupbindings", "[domicile/route]"),
         ("multicluster.x-k8s.io", "v1alpha1", "ServiceExport", "serviceexports", "[domicile/route]"),
     ] {
         let _served = serves(&stage, group, version, kind, plural);
@@ -76,12 +77,19 @@ fn n10_a_service_is_mirrored_to_no_other_cluster() {
     let _open = stage.makes_residency("mirroring", "{jurisdictions: [CN], network: {exposure: Allow}}");
     let (shop, free, open) = (stage.governed("mainland"), stage.ungoverned(), stage.governed("mirroring"));
     let service = Manifest::from("{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: [{port: 80}]}}");
-    for (label, value) in [("exported", "true"), ("exported", "remote-discovery"), ("federated", "member")] {
-        let change = format!("metadata: {{labels: {{mirror.linkerd.io/{label}: '{value}'}}}}");
-        let name = format!("{label}-{value}");
+    for (place, key, value) in [
+        ("labels", "mirror.linkerd.io/exported", "true"),
+        ("labels", "mirror.linkerd.io/exported", "remote-discovery"),
+        ("labels", "mirror.linkerd.io/federated", "member"),
+        ("annotations", "service.cilium.io/global", "true"),
+        ("annotations", "io.cilium/global-service", "true"),
+        ("annotations", "tailscale.com/expose", "true"),
+    ] {
+        let change = format!("metadata: {{{place}: {{{key}: '{value}'}}}}");
+        let name = format!("{}-{value}", key.replace(['.', '/'], "-"));
         let mirrored = service.clone().named(&name).with(&change);
         let said = shop.rejects(mirrored.clone(), "[domicile/route]");
-        assert!(said.contains(label) && said.contains("Remove the label"), "{said}");
+        assert!(said.contains(key) && said.contains("Remove it"), "{said}");
         free.accepts(mirrored.clone());
         open.accepts(mirrored);
         shop.accepts(service.clone().named(&name));
@@ -275,8 +283,83 @@ fn n13_tokens_do_not_outlive_a_day() {
     free.accepts(&never_ends);
     shop.rejects(&never_ends, "[domicile/token]");
     shop.accepts("{apiVersion: v1, kind: Secret, type: Opaque, metadata: {name: settings}}");
+    shop.patch(&SECRET, "settings", "{type: Opaque, data: {token: YQ==}}").expected();
     // Pods have tokens of their own, as long as they live.
     shop.accepts(shop.pod("web").with("spec: {volumes: [{name: t, projected: {sources: [{serviceAccountToken: {path: token, audience: vault, expirationSeconds: 3600}}]}}]}"));
+}
+
+/// N23: for a pod the API server makes a year of 3607 seconds, which is what kubelets ask for.
+#[test]
+fn n23_nobody_but_a_kubelet_has_a_token_of_a_year() {
+    let stage = shared();
+    let shop = stage.governed("mainland");
+    shop.accepts(shop.pod("web"));
+    shop.has_its_account();
+    let ask = |seconds: u64| {
+        let path = format!("{}/token", SERVICE_ACCOUNT.path(&shop.name, "default"));
+        let bound = json!({"apiVersion": "v1", "kind": "Pod", "name": "web"});
+        let spec = json!({"expirationSeconds": seconds, "boundObjectRef": bound, "audiences": ["https://kubernetes.default.svc"]});
+        stage
+            .tenant
+            .post(&path, &json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}))
+    };
+    ask(3600).expected();
+    let said = ask(3607).refused("[domicile/token]");
+    assert!(said.contains("one of a year"), "{said}");
+}
+
+/// N23: the Secret of a token from before the label is filled anew for nobody.
+#[test]
+fn n23_a_secret_from_before_gets_no_new_token() {
+    let stage = shared();
+    let mut past = stage.ungoverned();
+    past.has_its_account();
+    past.accepts("{apiVersion: v1, kind: ServiceAccount, metadata: {name: other}}");
+    past.accepts("{apiVersion: v1, kind: Secret, type: kubernetes.io/service-account-token, metadata: {name: old, annotations: {kubernetes.io/service-account.name: default}}}");
+    eventually("it has a token", SOON, || {
+        when(past.get(&SECRET, "old")["data"]["token"].is_string(), || "not yet".into())
+    });
+    past.joins("mainland");
+    for change in [
+        "metadata: {annotations: {kubernetes.io/service-account.name: other, kubernetes.io/service-account.uid: null}}",
+        "data: {token: null}",
+        "data: {token: ''}",
+    ] {
+        let said = past.patch(&SECRET, "old", change).refused("[domicile/token]");
+        assert!(said.contains("never ends"), "{said}");
+    }
+    past.patch(&SECRET, "old", "metadata: {labels: {seen: 'true'}}").expected();
+}
+
+/// S13: who may connect is another question than who may read claims, snapshots and Secrets.
+#[test]
+fn s13_a_grant_gives_services_alone() {
+    let stage = shared();
+    let _open = stage.makes_residency("granting", "{jurisdictions: [CN], network: {exposure: Allow}}");
+    let (shop, free) = (stage.governed("granting"), stage.ungoverned());
+    let (group, version, kind, plural) = ("gateway.networking.k8s.io", "v1beta1", "ReferenceGrant", "referencegrants");
+    let _served = serves(&stage, group, version, kind, plural);
+    let grant = |space: &Namespace, to: Value| {
+        asks(
+            &stage.tenant,
+            space,
+            group,
+            version,
+            kind,
+            plural,
+            &json!({"from": [{"group": "", "kind": "PersistentVolumeClaim", "namespace": free.name}], "to": to}),
+        )
+    };
+    let claim = json!([{"group": "", "kind": "Service"}, {"group": "", "kind": "PersistentVolumeClaim"}]);
+    eventually("grants pass where nothing is governed", SOON, || {
+        let reply = grant(&free, claim.clone());
+        when(reply.ok(), || format!("{} {}", reply.code, reply.message))
+    });
+    let said = grant(&shop, claim).refused("[domicile/grant]");
+    assert!(said.contains("Name Services alone"), "{said}");
+    let service = json!([{"group": "", "kind": "Service"}]);
+    grant(&shop, service.clone()).expected();
+    grant(&stage.governed("mainland"), service).refused("[domicile/route]"); // where exposure is Deny
 }
 
 /// A driver's devices in the cluster: its class, and one slice that says where they are.
