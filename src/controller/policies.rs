@@ -111,7 +111,14 @@ pub async fn lists(client: Client, own_namespace: String) -> (FurtherNetworks, D
     loop {
         match tokens(&client, &own_namespace).await {
             Ok(tokens) => return of(&tokens),
-            Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => return of(&Tokens::new()),
+            Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {
+                tracing::warn!(
+                    namespace = own_namespace,
+                    message = status.message,
+                    "the values of the chart cannot be read, so what this version knows counts; name the namespace that the chart is installed in with --namespace"
+                );
+                return of(&Tokens::new());
+            }
             Err(error) => tracing::warn!(%error, "cannot read the values of the policies, trying again"),
         }
         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -193,9 +193,11 @@ fn policies_of_the_api_servers_files_outlive_everything_that_a_cluster_admin_can
     }
     stage.install_with("policies=Static").unwrap();
     assert!(policies_in_the_api(&stage).is_empty());
-    let ready = stage.becomes("mainland", "Ready", "True");
-    let ready = ready["status"]["conditions"].as_array().unwrap().iter().find(|one| one["type"] == "Ready").unwrap();
-    assert!(ready["message"].as_str().unwrap().contains("static"), "{ready}");
+    eventually("the status tells that the policies are static", SOON, || {
+        let status = stage.becomes("mainland", "Ready", "True")["status"].clone();
+        let mut ready = status["conditions"].as_array().unwrap().iter().filter(|one| one["type"] == "Ready");
+        when(ready.any(|one| one["message"].as_str().unwrap().contains("static")), || status.to_string())
+    });
     let told = crate::coverage::told(&stage);
     assert_eq!(told["staticManifests"], true, "{told}");
     assert_eq!(crate::coverage::route(&told, "N17")["enforcedBy"], "StaticManifests");
