@@ -16,6 +16,9 @@ pub enum Error {
     /// The watch has not told of what is there.
     #[error("{0} is there, and the watch has not told of it")]
     Behind(Key),
+    /// There was not time enough for all of it.
+    #[error("there was no time for all of it, and it goes on")]
+    Unfinished,
     /// The API server says no.
     #[error("refused: {0}")]
     Refused(String),
@@ -35,7 +38,7 @@ impl Error {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Conflict | Self::NotFound | Self::Behind(_) => Outcome::Conflict,
+            Self::Conflict | Self::NotFound | Self::Behind(_) | Self::Unfinished => Outcome::Conflict,
             Self::Refused(_) | Self::TimedOut(_) | Self::Unreadable | Self::Request(_) => Outcome::Failed,
         }
     }

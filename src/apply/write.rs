@@ -12,6 +12,7 @@ use k8s_openapi::{
         storage::v1::StorageClass,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    jiff::Timestamp,
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
@@ -37,6 +38,8 @@ use super::Error;
 const LIMIT: Duration = Duration::from_secs(10);
 /// So many objects are listed at a time.
 const PAGE: u32 = 10;
+/// So many seconds a network plugin has to let a policy go that ends and is to be made anew.
+const PLUGINS_PATIENCE: i64 = 30;
 /// So often a policy that somebody else had made is taken over in one write.
 const TAKEOVERS: usize = 3;
 
@@ -109,10 +112,15 @@ pub async fn apply_policy(client: Client, key: &Key, spec: NetworkPolicySpec) ->
             return Ok(standing);
         }
         // A policy that is being deleted is gone with its last finalizer, and made again in the next round.
-        let patch = taking_over(json!(spec), &standing.followed_by);
+        let patch = taking_over(json!(spec), if is_waited_for(&standing) { &standing.followed_by } else { &[] });
         gone(limited(written.patch(&key.name, &merge(), &Patch::<()>::Json(patch))).await.map(drop))?;
     }
     Err(Error::Refused(format!("NetworkPolicy {} does not become what it is to be; somebody else writes it", key.name)))
+}
+
+/// Whether a network plugin may yet do what it keeps a policy for.
+fn is_waited_for(policy: &Policy) -> bool {
+    policy.ending_since.is_none_or(|since| Timestamp::now().as_second().saturating_sub(since) < PLUGINS_PATIENCE)
 }
 
 /// Makes an object Domicile's alone: fields of others outlive an apply, so the whole spec is replaced; finalizers but these, and

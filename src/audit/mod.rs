@@ -110,8 +110,8 @@ pub struct Counted {
     pub non_compliant: usize,
     /// Of what cannot be told.
     pub unknown: usize,
-    /// Of which rules; which of their findings are kept says nothing.
-    pub rules: BTreeSet<&'static str>,
+    /// Of which rules and verdicts; which of their findings are kept says nothing.
+    pub rules: BTreeSet<(&'static str, Verdict)>,
 }
 
 /// Every finding is kept.
@@ -130,7 +130,7 @@ pub fn audit_at_most(scene: &Scene<'_>, most: usize) -> (Vec<Finding>, Counted) 
             findings.push(finding);
             continue;
         }
-        counted.rules.insert(finding.rule);
+        counted.rules.insert((finding.rule, finding.verdict));
         match finding.verdict {
             Verdict::NonCompliant => counted.non_compliant += 1,
             Verdict::Unknown => counted.unknown += 1,

@@ -271,6 +271,11 @@ fn a_residency_that_vanished_leaves_what_stands() {
     assert_eq!(confined.step("Enforce"), None);
 }
 
+/// Of a policy that opens everything.
+fn wide() -> NetworkPolicySpec {
+    NetworkPolicySpec { egress: Some(vec![Default::default()]), ..NetworkPolicySpec::default() }
+}
+
 #[test]
 fn what_holds_is_kept_up_while_a_namespace_ends() {
     let mut ending = Stored::labelled("mainland").way("Enforce").pop().unwrap();
@@ -281,12 +286,40 @@ fn what_holds_is_kept_up_while_a_namespace_ends() {
     ending.policies.insert(permitting.clone(), NetworkPolicySpec::default());
     let kept = ending.clone().way("Enforce").pop().unwrap();
     assert_eq!(kept, end);
+    // Also where it names another one by now, and where somebody holds a policy that ends.
+    let mut renamed = ending.clone();
+    renamed.namespace.labels.insert(keys::RESIDENCY.to_owned(), "mainland_other".to_owned());
+    assert!(matches!(renamed.step("Enforce"), Some(Step::Policy { .. })));
+    let mut world = ending.read("Enforce");
+    let held =
+        Policy { terminating: true, encumbered: true, managed: true, opens: Opens::read(&wide()), ..Policy::default() };
+    world.absorb(Change::Policy(Delta::Applied(permitting.clone(), held)));
+    assert!(matches!(next(&world, &ending.namespace, None), Some(Step::Delete { empty: true, .. })));
     // What is gone cannot be made again, and what was never confined is not confined any more.
     ending.policies.remove(&permitting);
     assert!(matches!(ending.step("Enforce"), Some(Step::Patch { .. })));
     let mut new = Stored::labelled("mainland");
     new.namespace.terminating = true;
     assert_eq!(new.step("Enforce"), None);
+}
+
+#[test]
+fn a_policy_that_somebody_holds_is_made_anew_behind_a_closed_door() {
+    for mode in [None, Some("Warn")] {
+        let start = mode
+            .map_or_else(|| Stored::labelled("mainland"), |mode| Stored::labelled("mainland").way(mode).pop().unwrap());
+        let key = Key::new("vehicles", keys::ISOLATING_POLICY);
+        let held = Policy { terminating: true, encumbered: true, ..Policy::default() };
+        let mut world = start.read("Enforce");
+        world.absorb(Change::Policy(Delta::Applied(key.clone(), held)));
+        let step = next(&world, &start.namespace, None).unwrap();
+        let Step::Patch { patch, .. } = &step else { panic!("{step:?}") };
+        assert!(!patch.is_empty());
+        let mut closed = start.clone();
+        closed.write(step);
+        let after = next(&world, &closed.namespace, None);
+        assert!(matches!(&after, Some(Step::Policy { key: made, .. }) if *made == key), "{after:?}");
+    }
 }
 
 #[test]

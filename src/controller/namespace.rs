@@ -169,18 +169,26 @@ fn tenants_policies<'a>(world: &'a World, space: &'a Namespace) -> impl Iterator
     in_namespace(&world.snapshot.policies, &space.name).filter(|(key, policy)| !is_own(key, policy))
 }
 
-/// A namespace that ends: its pods may run as long as their owner said, so what holds in it is kept up. Nothing can be created
-/// in it, and its policies go with it.
+/// A namespace that ends: its pods may run as long as their owner said, so what it was confined for is kept up, whatever it names
+/// by now. Nothing can be created in it, and its policies go with it.
 fn end(world: &World, space: &Namespace) -> Option<Step> {
-    let Named::Residencies(named) = world.named(space) else { return None };
+    if world.named(space) == Named::Nothing {
+        return None;
+    }
+    let Named::Residencies(named) = Named::parse(space.confined_for()) else { return None };
     world.mutation?;
     let confined = resolve(world, space, &named)?;
     if !is_enforced(space, &confined.confinement) {
         return None;
     }
-    let stand = |key: &Key| world.snapshot.policies.get(key).is_some_and(|policy| !policy.terminating);
-    if let Some(outdated) = policies(world, space, &confined).into_iter().find(|(key, _)| stand(key)) {
-        return step(world, outdated);
+    for (key, spec) in policies(world, space, &confined) {
+        let Some(live) = world.snapshot.policies.get(&key) else { continue };
+        if !live.terminating {
+            return step(world, (key, spec));
+        }
+        if !live.is_spent() && !spec.is_some_and(|spec| live.says(&spec)) {
+            return step(world, (key, None));
+        }
     }
     if is_being_confined(space) {
         return None; // and is not opened any more
@@ -267,10 +275,19 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
             wanted: Box::new(wanted),
         });
     }
-    // A permitting policy that is not there yet only opens: it comes last, so that nothing waits for it that closes.
-    let opens = |key: &Key| key.name == keys::PERMITTING_POLICY && !world.snapshot.policies.contains_key(key);
-    let (last, first): (Vec<_>, Vec<_>) = policies.into_iter().partition(|(key, _)| opens(key));
+    // A permitting policy that is not there yet only opens, and so does one that ends and opens no more than is wanted: it comes
+    // last, so that nothing waits for it that closes.
+    let live = |key: &Key| world.snapshot.policies.get(key);
+    let only_opens = |(key, spec): &(Key, Option<NetworkPolicySpec>)| {
+        let opens_no_more = |policy: &Policy| policy.is_spent() || spec.as_ref().is_some_and(|spec| policy.says(spec));
+        key.name == keys::PERMITTING_POLICY
+            && live(key).is_none_or(|policy| policy.terminating && opens_no_more(policy))
+    };
+    let (last, first): (Vec<_>, Vec<_>) = policies.into_iter().partition(only_opens);
     if let Some(policy) = first.into_iter().next() {
+        if !stands && !is_being_confined(space) && live(&policy.0).is_some_and(|live| live.terminating) {
+            return Some(closing(space, &wanted)); // somebody holds it, and nothing starts until it is made anew
+        }
         return step(world, policy);
     }
     if is_being_confined(space) {
@@ -281,7 +298,7 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
         return Some(Step::Settle { wanted: Box::new(wanted), wide });
     }
     if !stands {
-        return Some(Step::Patch { patch: close(space, &wanted), meaning: Meaning::Closed });
+        return Some(closing(space, &wanted));
     }
     refuse_while_unjudged(&mut wanted, unjudged);
     refuse_while_open(&mut wanted, wide.first());
@@ -301,6 +318,11 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
         return last.into_iter().next().and_then(|policy| step(world, policy));
     }
     Some(Step::Patch { patch, meaning: Meaning::Updated })
+}
+
+/// Nothing starts until it is confined.
+fn closing(space: &Namespace, wanted: &Confinement) -> Step {
+    Step::Patch { patch: close(space, wanted), meaning: Meaning::Closed }
 }
 
 /// How a policy comes to be as it is wanted.

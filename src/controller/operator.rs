@@ -72,6 +72,8 @@ pub struct Operator {
     pace: Pace,
     evictions: eviction::History,
     read: HashSet<std::mem::Discriminant<Change>>,
+    /// Residencies of which it was told that the cluster cannot be read.
+    told_unread: HashSet<String>,
 }
 
 impl Operator {
@@ -101,6 +103,7 @@ impl Operator {
             pace: Pace::default(),
             evictions: eviction::History::default(),
             read: HashSet::new(),
+            told_unread: HashSet::new(),
         }
     }
 
@@ -138,6 +141,8 @@ impl Operator {
             }
             if self.is_complete() {
                 self.start_due();
+            } else {
+                self.tell_what_is_unread();
             }
         }
     }
@@ -170,6 +175,21 @@ impl Operator {
     /// When what changes now of a residency is written to its status.
     fn residencies_told_at(&self, now: Instant) -> Instant {
         (now + STATUS_DELAY).max(self.looks_until.unwrap_or(now))
+    }
+
+    /// Before everything was read once nothing is decided. That it cannot be read is told, once for each residency.
+    fn tell_what_is_unread(&mut self) {
+        if self.world.unseen.is_empty() {
+            return;
+        }
+        for name in self.world.snapshot.residencies.keys() {
+            let Some(step) = status::unread(&self.world, name).filter(|_| self.told_unread.insert(name.clone())) else {
+                continue;
+            };
+            let (work, operation, began) = (Work::Residency(name.clone()), step.operation(), self.answers.turn());
+            let request = status::carry_out_residency(self.client.clone(), name.clone(), step);
+            self.running.push(async move { (work, operation, began, request.await) }.boxed());
+        }
     }
 
     /// Starts everything that is due and may be worked on.
@@ -377,7 +397,10 @@ impl Operator {
                 self.metrics.count(operation, error.outcome());
                 let failures = self.queue.failed(work.clone(), Instant::now());
                 match error {
-                    apply::Error::Conflict | apply::Error::NotFound | apply::Error::Behind(_) => {
+                    apply::Error::Conflict
+                    | apply::Error::NotFound
+                    | apply::Error::Behind(_)
+                    | apply::Error::Unfinished => {
                         tracing::debug!(?work, %error, failures, "deciding again");
                     }
                     error => tracing::warn!(?work, %error, failures, "not done, trying again"),

@@ -87,6 +87,22 @@ pub fn residency(
     Some(ResidencyStep::Status(Box::new(StatusStep { status, tellings })))
 }
 
+/// The status of a residency while the cluster could not be read: what was written before stands, but that it is so now is not
+/// known. `None` where that is said already.
+#[must_use]
+pub fn unread(world: &World, name: &str) -> Option<ResidencyStep> {
+    let read = world.snapshot.residencies.get(name)?;
+    let before = read.status.as_ref()?;
+    let mut status = before.clone();
+    status.conditions = report::residency::unread(&before.conditions, &world.unseen, read.metadata.generation, &now())?;
+    if status == *before {
+        return None;
+    }
+    let tellings =
+        events::conditions(&about("DataResidency", name, read), Some(&before.conditions), &status.conditions);
+    Some(ResidencyStep::Status(Box::new(StatusStep { status, tellings })))
+}
+
 fn about<K: Resource>(kind: &'static str, name: &str, object: &K) -> Subject {
     Subject { uid: object.meta().uid.clone().unwrap_or_default(), ..Subject::cluster(kind, name) }
 }

@@ -35,6 +35,8 @@ pub struct Policy {
     pub managed: bool,
     /// Whether it is being deleted.
     pub terminating: bool,
+    /// Since when, in seconds of Unix time.
+    pub ending_since: Option<i64>,
     /// Whether it has finalizers or owners, by which others could hold or end it, beside its plugin's.
     pub encumbered: bool,
     /// The finalizers by which a network plugin follows it.
@@ -56,6 +58,7 @@ impl From<NetworkPolicy> for Policy {
             spec: managed.then(|| Fingerprint::of(&spec)).flatten(),
             managed,
             terminating: meta.deletion_timestamp.is_some(),
+            ending_since: meta.deletion_timestamp.map(|at| at.0.as_second()),
             encumbered: !finalizers.iter().all(is_plugins)
                 || meta.owner_references.as_ref().is_some_and(|all| !all.is_empty()),
             followed_by: PLUGINS_FINALIZERS
@@ -75,14 +78,16 @@ impl Policy {
         self.terminating && !unreadable && egress.size.rules == 0 && ingress.size.rules == 0
     }
 
+    /// Whether it carries Domicile's mark and says this.
+    #[must_use]
+    pub fn says(&self, spec: &NetworkPolicySpec) -> bool {
+        self.managed && self.spec.is_some() && self.spec == Fingerprint::of(spec)
+    }
+
     /// Whether it carries Domicile's mark, says this, and is in nobody else's hands.
     #[must_use]
     pub fn stands_as(&self, spec: &NetworkPolicySpec) -> bool {
-        self.managed
-            && !self.terminating
-            && !self.encumbered
-            && self.spec.is_some()
-            && self.spec == Fingerprint::of(spec)
+        self.says(spec) && !self.terminating && !self.encumbered
     }
 }
 

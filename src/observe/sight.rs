@@ -11,17 +11,29 @@ use super::change::Change;
 
 /// A watch that has told of nothing but trouble for so long no longer sees.
 const LASTING: Duration = Duration::from_secs(60);
-/// A watch that has not failed for so long stands, though it has had nothing to tell: one that cannot begin fails sooner.
-const QUIET: Duration = Duration::from_secs(15);
+/// A list that goes on arriving may take so long.
+const LONGEST_LIST: Duration = Duration::from_secs(300);
+/// A watch that has not failed for so long stands, though it has had nothing to tell: one that cannot begin fails sooner, after the
+/// 30 s that a connection may take, or after its turn at the API server.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// Trouble that a watch is in: it has failed, or began to list anew.
 #[derive(Clone, Debug)]
 struct Trouble {
+    began: Instant,
+    /// Since when nothing has arrived.
     since: Instant,
     last: Instant,
     /// Its list has begun and not come to its end.
     lists: bool,
     why: String,
+}
+
+impl Trouble {
+    /// From when on the watch no longer sees.
+    fn is_lost_at(&self) -> Instant {
+        (self.since + LASTING).min(self.began + LONGEST_LIST)
+    }
 }
 
 /// What one watch sees.
@@ -62,7 +74,11 @@ impl Sight {
         let sight = match &event {
             Some(Ok(Event::InitDone | Event::Apply(_) | Event::Delete(_))) => self.sees(),
             Some(Ok(Event::Init)) => self.is_in_trouble(true, "its list does not come to an end"),
-            Some(Ok(Event::InitApply(_))) => self.lasts(),
+            Some(Ok(Event::InitApply(_))) => {
+                let lasts = self.lasts();
+                self.trouble.iter_mut().for_each(|trouble| trouble.since = Instant::now());
+                lasts
+            }
             Some(Err(error)) => {
                 let lists = self.trouble.as_ref().is_some_and(|trouble| trouble.lists);
                 self.is_in_trouble(lists, &error.to_string())
@@ -77,7 +93,7 @@ impl Sight {
     fn wakes_at(&self) -> Option<Instant> {
         let trouble = self.trouble.as_ref()?;
         let stands = (!trouble.lists).then(|| trouble.last + QUIET);
-        let lasts = (!self.lost).then(|| trouble.since + LASTING);
+        let lasts = (!self.lost).then(|| trouble.is_lost_at());
         stands.into_iter().chain(lasts).min()
     }
 
@@ -87,15 +103,14 @@ impl Sight {
 
     fn is_in_trouble(&mut self, lists: bool, why: &str) -> Option<Change> {
         let now = Instant::now();
-        let since = self.trouble.as_ref().map_or(now, |trouble| trouble.since);
-        self.trouble = Some(Trouble { since, last: now, lists, why: why.to_owned() });
+        let (began, since) = self.trouble.as_ref().map_or((now, now), |trouble| (trouble.began, trouble.since));
+        self.trouble = Some(Trouble { began, since, last: now, lists, why: why.to_owned() });
         self.lasts()
     }
 
     /// Whether the trouble has lasted too long by now.
     fn lasts(&mut self) -> Option<Change> {
-        let trouble =
-            self.trouble.as_ref().filter(|trouble| !self.lost && trouble.since + LASTING <= Instant::now())?;
+        let trouble = self.trouble.as_ref().filter(|trouble| !self.lost && trouble.is_lost_at() <= Instant::now())?;
         self.lost = true;
         Some(Change::Sight(self.name.clone(), Some(trouble.why.clone())))
     }
@@ -146,14 +161,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_list_that_never_ends_is_none() {
         let broken = |seconds| [(seconds, Ok(Event::Init)), (seconds, Ok(Event::InitApply(()))), (1, failure())];
-        assert_eq!(told((0..8).flat_map(|_| broken(5)).collect()).await, [true]);
+        assert_eq!(told((0..40).flat_map(|_| broken(5)).collect()).await, [true]);
         assert_eq!(told((0..8).flat_map(|_| broken(50)).collect()).await, [true], "slowly");
         let cut_off = (0..8).map(|_| (30, Ok(Event::Init))).collect();
         assert_eq!(told(cut_off).await, [true], "without a word");
         let silent = vec![(1, Ok(Event::Init)), (3600, Ok(Event::InitDone))];
         assert_eq!(told(silent).await, [true, false]);
-        let large = vec![(1, Ok(Event::Init)), (40, Ok(Event::InitApply(()))), (10, Ok(Event::InitDone))];
-        assert!(told(large).await.is_empty());
+        let arriving = (0..12).map(|_| (20, Ok(Event::InitApply(()))));
+        let large = [(1, Ok(Event::Init))].into_iter().chain(arriving).chain([(20, Ok(Event::InitDone))]);
+        assert!(told(large.collect()).await.is_empty(), "it arrives for four minutes");
     }
 
     #[tokio::test(start_paused = true)]

@@ -67,10 +67,10 @@ impl Unread for Class {
 }
 
 impl Unread for Policy {
-    /// Nobody knows what it opens.
+    /// Nobody knows what it opens, nor who holds it.
     fn unread(meta: &ObjectMeta) -> Option<Self> {
         let opens = Opens { unreadable: true, ..Opens::default() };
-        Some(Self { uid: uid(meta), opens, ..Self::default() })
+        Some(Self { uid: uid(meta), opens, encumbered: true, ..Self::default() })
     }
 }
 

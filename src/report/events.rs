@@ -73,8 +73,8 @@ pub fn findings(
     lives: impl Fn(&Subject) -> bool,
 ) -> Vec<Telling> {
     let (first, (old, counted_before)) = (old.is_none(), old.unwrap_or((&[], &NONE_COUNTED)));
-    let was_cut = |finding: &Finding| counted_before.rules.contains(finding.rule);
-    let is_cut = |finding: &Finding| was_cut(finding) || counted.rules.contains(finding.rule);
+    let was_cut = |finding: &Finding| counted_before.rules.contains(&(finding.rule, finding.verdict));
+    let is_cut = |finding: &Finding| was_cut(finding) || counted.rules.contains(&(finding.rule, finding.verdict));
     let known: BTreeSet<_> = old.iter().map(|finding| (finding.rule, &finding.subject, finding.verdict)).collect();
     let standing: BTreeSet<_> = new.iter().map(|finding| (finding.rule, &finding.subject)).collect();
     let begun = new.iter().filter(|finding| !known.contains(&(finding.rule, &finding.subject, finding.verdict)));
@@ -382,7 +382,11 @@ mod tests {
 
     #[test]
     fn of_what_is_only_counted_nothing_begins_or_ends() {
-        let counted = Counted { non_compliant: 1, rules: ["domicile/placement"].into(), ..Counted::default() };
+        let counted = Counted {
+            non_compliant: 1,
+            rules: [("domicile/placement", Verdict::NonCompliant)].into(),
+            ..Counted::default()
+        };
         let one = |name| finding(Verdict::NonCompliant, "domicile/placement", "Pod", name);
         let told = |old: (&[Finding], &Counted), new: (&[Finding], &Counted)| -> Vec<String> {
             reasons_of(&findings(Some(old), new, there)).into_iter().map(str::to_owned).collect()

@@ -4,6 +4,8 @@
 //! namespace is confined. `Ready` asks for everything that the mode asks for; `Compliant` for nothing but findings, and that
 //! every namespace was looked at.
 
+use std::collections::BTreeMap;
+
 use super::{
     conditions::{Judgement, Status},
     residency::{NamespaceOutcome, NetworkTier, Outcome, PoliciesSeen},
@@ -142,10 +144,15 @@ pub(super) fn ready(outcome: &Outcome<'_>, findings: &[&Finding]) -> Judgement {
 
 /// What is judged is not long past.
 fn seen(outcome: &Outcome<'_>) -> Option<Judgement> {
-    let (kind, error) = outcome.unseen.first_key_value()?;
-    let kinds = some_of(outcome.unseen.keys().map(String::as_str));
+    not_watched(outcome.unseen)
+}
+
+/// Nobody knows what stands of these kinds, and why.
+pub(super) fn not_watched(unseen: &BTreeMap<String, String>) -> Option<Judgement> {
+    let (kind, error) = unseen.first_key_value()?;
+    let kinds = some_of(unseen.keys().map(String::as_str));
     let message = format!(
-        "the operator has not been able to watch {kinds} for a minute or more, so what it knows may be past; of {kind} the API server says: {error}"
+        "the operator has not been able to watch {kinds} for a minute or more, so what it knows may be past; {kind}: {error}"
     );
     Some(Judgement::unknown("NotWatched", message))
 }

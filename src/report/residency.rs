@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{
     conditions::{self, Judgement, Status},
@@ -187,6 +187,21 @@ pub fn status(outcome: &Outcome<'_>, now: &Time) -> DataResidencyStatus {
     }
 }
 
+/// The conditions of before, but for what cannot be known while these kinds are not seen; `None` where all are.
+#[must_use]
+pub fn unread(
+    old: &[Condition],
+    unseen: &BTreeMap<String, String>,
+    generation: Option<i64>,
+    now: &Time,
+) -> Option<Vec<Condition>> {
+    let unknown = legs::not_watched(unseen)?;
+    let judgements = [COMPLIANT, READY].map(|type_| (type_, unknown.clone()));
+    let new = conditions::set(old, judgements, generation, now);
+    let replaced = |old: &Condition| new.iter().find(|new| new.type_ == old.type_).unwrap_or(old).clone();
+    Some(old.iter().map(replaced).collect())
+}
+
 /// A column's words: the first few, and that there are more.
 fn listed_words<'a>(words: impl ExactSizeIterator<Item = &'a str>) -> String {
     const SHOWN: usize = 4;
@@ -324,6 +339,22 @@ mod tests {
             let mut seen = Seen { canary: CanarySeen { refused: true, mutation }, ..Seen::well() };
             assert_eq!(status(&seen.outcome(), &at(1)).enforced_by.unwrap().mutation, word);
         }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_known_to_stand() {
+        let mut seen = Seen::well();
+        let before = status(&seen.outcome(), &at(1)).conditions;
+        assert_eq!(unread(&before, &BTreeMap::new(), Some(7), &at(2)), None);
+        let unseen = [("RoleBinding".to_owned(), "forbidden".to_owned())].into();
+        let after = unread(&before, &unseen, Some(7), &at(2)).unwrap();
+        assert_eq!(after.len(), before.len());
+        for (old, new) in before.iter().zip(&after) {
+            let is_unknown = [COMPLIANT, READY].contains(&new.type_.as_str());
+            assert_eq!(old.type_, new.type_);
+            assert_eq!((new.reason == "NotWatched", new == old), (is_unknown, !is_unknown), "{new:?}");
+        }
+        assert_eq!(unread(&after, &unseen, Some(7), &at(3)).unwrap(), after);
     }
 
     #[test]

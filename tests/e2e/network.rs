@@ -281,9 +281,37 @@ fn a_network_plugin_may_follow_the_policies_of_domicile() {
         let so = policy["metadata"]["deletionTimestamp"].is_string() && policy["spec"]["egress"].is_null();
         when(so && policy["metadata"]["finalizers"] == json!(follows), || policy.to_string())
     });
-    stage.admin.patch(&NETWORK_POLICY, &shop.name, "domicile-permit", &finalizers(&[])).expected();
-    shop.loses(&NETWORK_POLICY, "domicile-permit");
+    // What closes waits for no plugin, and what is to stand again does not wait for ever.
+    shop.label("domicile.dev/permit", "All");
+    shop.label("pod-security.kubernetes.io/enforce", "restricted");
+    eventually("the policy is made anew", LATER, || {
+        let metadata = shop.find(&NETWORK_POLICY, "domicile-permit").unwrap_or_default()["metadata"].clone();
+        when(metadata["uid"].is_string() && metadata["deletionTimestamp"].is_null(), || metadata.to_string())
+    });
     stage.admin.patch(&NETWORK_POLICY, &shop.name, "domicile-isolate", &finalizers(&[])).expected();
+}
+
+/// Enforce is not put off by whoever holds an isolating policy that ends.
+#[test]
+fn a_stricter_mode_closes_before_it_waits_for_a_plugin() {
+    let stage = shared();
+    let space = stage.ungoverned();
+    space.accepts(
+        policy("domicile-isolate", "{podSelector: {}}").with("metadata: {finalizers: [networking.k8s.aws/resources]}"),
+    );
+    stage.tenant.delete(&NETWORK_POLICY, &space.name, "domicile-isolate").expected();
+    let residency = stage.makes_residency("put-off", "{jurisdictions: [CN], enforcement: Warn}");
+    space.label("domicile.dev/residency", "put-off");
+    eventually("Warn holds", SOON, || {
+        let mode = space.labels().get("domicile.dev/enforcement").cloned();
+        when(mode.as_deref() == Some("Warn"), || format!("{mode:?}"))
+    });
+    residency.becomes("spec: {enforcement: Enforce}");
+    let foreign = bare_pod("web").with("spec: {nodeName: frankfurt-a}");
+    space.comes_to_reject(foreign, "[domicile/refused]|[domicile/node-name]|[domicile/not-confined]");
+    space.is_confined();
+    let isolating = space.get(&NETWORK_POLICY, "domicile-isolate")["metadata"].clone();
+    assert!(isolating["deletionTimestamp"].is_null(), "{isolating}");
 }
 
 #[test]

@@ -227,15 +227,17 @@ fn a_namespace_with_a_pod_abroad_is_not_cut_off_from_itself() {
 #[test]
 fn a_policy_of_domiciles_name_that_somebody_holds_opens_nothing() {
     let stage = shared();
-    for (case, labels, ended, beside) in [
-        ("it has the mark", "{app.kubernetes.io/managed-by: domicile}", false, false),
-        ("it has none, and the tenant has others", "{}", false, true),
-        ("it is being deleted", "{app.kubernetes.io/managed-by: domicile}", true, false),
+    let many = "{podSelector: {}}, ".repeat(60_000);
+    for (case, labels, rule, ended, beside) in [
+        ("it has the mark", "{app.kubernetes.io/managed-by: domicile}", "{}", false, false),
+        ("it has none, and the tenant has others", "{}", "{}", false, true),
+        ("it is longer than is read", "{}", format!("{{to: [{many}]}}, {{}}").as_str(), false, true),
+        ("it is being deleted", "{app.kubernetes.io/managed-by: domicile}", "{}", true, false),
     ] {
         let space = stage.ungoverned();
         let held = format!(
             "{{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {{name: domicile-permit, finalizers: [example.com/hold], labels: {labels}}}, \
-             spec: {{podSelector: {{}}, policyTypes: [Egress, Ingress], egress: [{{}}], ingress: [{{}}]}}}}"
+             spec: {{podSelector: {{}}, policyTypes: [Egress, Ingress], egress: [{rule}], ingress: [{{}}]}}}}"
         );
         space.accepts(held);
         if beside {

@@ -250,3 +250,29 @@ fn a_hong_kong_node_that_says_it_is_in_shanghai_is_caught() {
         when(status["conflicts"].as_array().is_none_or(Vec::is_empty), || status.to_string())
     });
 }
+
+/// An image that is newer than its chart, or a role that somebody has trimmed: what cannot be read is told, and opens nothing.
+#[test]
+fn a_right_that_is_missing_is_told_and_opens_nothing() {
+    let stage = alone();
+    let whole = stage.admin.get(&CLUSTER_ROLE, "", "domicile")["rules"].clone();
+    let reads_bindings = |rule: &Value| rule["resources"].to_string().contains("rolebindings");
+    let trimmed: Vec<Value> = whole.as_array().unwrap().iter().filter(|rule| !reads_bindings(rule)).cloned().collect();
+    let sets = |rules: &Value| stage.admin.patch(&CLUSTER_ROLE, "", "domicile", &json!({"rules": rules})).expected();
+    sets(&json!(trimmed));
+    stage.operator.kill();
+    stage.operator.start().unwrap();
+    let mut late = stage.namespace("{domicile.dev/residency: mainland}");
+    late.loses_the_operator();
+    late.has_its_account();
+    eventually("it is told, after a minute", LATER, || {
+        let seen = stage.admin.get(&DATA_RESIDENCY, "", "mainland");
+        let told = ["Ready", "Compliant"].iter().all(|kind| condition(&seen, kind) == "Unknown");
+        let words = seen["status"]["conditions"].to_string();
+        when(told && words.contains("NotWatched") && words.contains("RoleBinding"), || words)
+    });
+    stage.tenant.create(&late.pod("web").in_namespace(&late.name)).refused("[domicile/not-confined]");
+    sets(&whole);
+    late.is_confined();
+    stage.becomes("mainland", "Ready", "True");
+}

@@ -56,6 +56,7 @@ fn n2_n10_kinds_of_add_ons_open_nothing() {
         ("k8s.cni.cncf.io", "v1beta1", "MultiNetworkPolicy", "multi-networkpolicies", "[domicile/network-kind]"),
         ("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes", "[domicile/route]"),
         ("traefik.io", "v1alpha1", "IngressRouteTCP", "ingressroutetcps", "[domicile/route]"),
+        ("networking.istio.io", "v1", "Gateway", "gateways", "[domicile/route]"),
         ("elbv2.k8s.aws", "v1beta1", "TargetGroupBinding", "targetgroupbindings", "[domicile/route]"),
         ("multicluster.x-k8s.io", "v1alpha1", "ServiceExport", "serviceexports", "[domicile/route]"),
     ] {
@@ -68,6 +69,27 @@ fn n2_n10_kinds_of_add_ons_open_nothing() {
         });
         ask(&shop).refused(rule);
     }
+}
+
+/// N7: a VirtualService is its mesh's business until it names a gateway.
+#[test]
+fn n7_a_virtual_service_that_names_a_gateway_is_a_route() {
+    let stage = shared();
+    let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
+    let (group, version, kind, plural) = ("networking.istio.io", "v1beta1", "VirtualService", "virtualservices");
+    let _served = serves(&stage, group, version, kind, plural);
+    let ask = |space: &Namespace, spec: Value| asks(&stage.tenant, space, group, version, kind, plural, &spec);
+    let public = json!({"hosts": ["a.example.com"], "gateways": ["istio-system/public"]});
+    eventually("they pass where nothing is governed", SOON, || {
+        let reply = ask(&free, public.clone());
+        when(reply.ok(), || format!("{} {}", reply.code, reply.message))
+    });
+    ask(&shop, public).refused("[domicile/route]");
+    let inside = json!({"hosts": ["web"], "http": [{"match": [{"gateways": ["mesh"]}], "route": [{"destination": {"host": "web"}}]}]});
+    ask(&shop, inside.clone()).expected();
+    let mut matching = inside;
+    matching["http"][0]["match"][0]["gateways"] = json!(["istio-system/public"]);
+    ask(&shop, matching).refused("[domicile/route]");
 }
 
 /// N10: Linkerd makes a Service of every linked cluster of one that has a label.

@@ -117,28 +117,26 @@ pub(in crate::controller) async fn write(
 enum Narrowed {
     /// The policy opens no more than is permitted.
     Exactly(Box<Policy>),
-    /// It still opens more.
+    /// It still opens more; the API server may not have seen yet that the namespace is confined.
     No,
-    /// There was no time for it.
-    NotYet,
     /// It is not there.
     Gone,
+    /// There was no time for it.
+    NotYet,
 }
 
-/// Touches a tenant's older policy until it is narrowed; some times, since the API server may not have seen yet that the
-/// namespace is confined.
-async fn narrow(client: Client, key: &Key, wanted: &Confinement) -> Result<Narrowed, apply::Error> {
-    for _ in 0..TOUCHES {
-        match apply::touch_policy(client.clone(), key).await {
-            Ok(policy) if !opens_more(&policy.opens, wanted) => return Ok(Narrowed::Exactly(Box::new(policy))),
-            Ok(_) | Err(apply::Error::Refused(_)) => {}
-            Err(apply::Error::NotFound) => return Ok(Narrowed::Gone),
-            Err(apply::Error::TimedOut(_)) => return Ok(Narrowed::No), // if it was narrowed all the same, the watch tells
-            Err(error) => return Err(error),
-        }
-        tokio::time::sleep(BETWEEN_TOUCHES).await;
+/// Touches a tenant's older policy, so that it is narrowed.
+async fn narrow(client: Client, key: &Key, wanted: &Confinement, until: Instant) -> Result<Narrowed, apply::Error> {
+    if Instant::now() >= until {
+        return Ok(Narrowed::NotYet);
     }
-    Ok(Narrowed::No)
+    match apply::touch_policy(client, key).await {
+        Ok(policy) if !opens_more(&policy.opens, wanted) => Ok(Narrowed::Exactly(Box::new(policy))),
+        // Of one that is not answered in time the watch tells, if it was narrowed all the same.
+        Ok(_) | Err(apply::Error::Refused(_) | apply::Error::TimedOut(_)) => Ok(Narrowed::No),
+        Err(apply::Error::NotFound) => Ok(Narrowed::Gone),
+        Err(error) => Err(error),
+    }
 }
 
 /// Narrows older policies, opens, and lets no pod be bound yet.
@@ -150,31 +148,30 @@ async fn settle(
 ) -> Result<Written, apply::Error> {
     tokio::time::sleep(SETTLING).await;
     let mut written = Written::default();
-    let mut still_wide = None;
-    let end = Instant::now() + TOUCHING;
-    let touches = wide.into_iter().map(|key| {
-        let (client, wanted) = (client.clone(), &wanted);
-        async move {
-            match Instant::now() < end {
-                true => narrow(client, &key, wanted).await.map(|narrowed| (key, narrowed)),
-                false => Ok((key, Narrowed::NotYet)),
+    let (mut still_wide, until) = (wide, Instant::now() + TOUCHING);
+    // Each is touched once before any is touched again: a few that cannot be narrowed hold up no others.
+    for round in 0..TOUCHES {
+        if round > 0 && !still_wide.is_empty() {
+            tokio::time::sleep(BETWEEN_TOUCHES).await;
+        }
+        let touches = still_wide.into_iter().map(|key| {
+            let (client, wanted) = (client.clone(), &wanted);
+            async move { narrow(client, &key, wanted, until).await.map(|narrowed| (key, narrowed)) }
+        });
+        let touched: Vec<_> = stream::iter(touches).buffer_unordered(TOUCHED_AT_ONCE).try_collect().await?;
+        still_wide = Vec::new();
+        for (key, narrowed) in touched {
+            match narrowed {
+                Narrowed::Gone => written.push(Change::Policy(Delta::Gone(key))),
+                Narrowed::Exactly(policy) => written.push(Change::Policy(Delta::Applied(key, *policy))),
+                Narrowed::No => still_wide.push(key),
+                Narrowed::NotYet if round > 0 => still_wide.push(key),
+                Narrowed::NotYet => return Err(apply::Error::Unfinished), // it stays closed; those that are left come next
             }
         }
-    });
-    let touched: Vec<_> = stream::iter(touches).buffer_unordered(TOUCHED_AT_ONCE).try_collect().await?;
-    let mut is_done = true;
-    for (key, narrowed) in touched {
-        match narrowed {
-            Narrowed::Gone => written.push(Change::Policy(Delta::Gone(key))),
-            Narrowed::Exactly(policy) => written.push(Change::Policy(Delta::Applied(key, *policy))),
-            Narrowed::No => drop(still_wide.get_or_insert(key)),
-            Narrowed::NotYet => is_done = false,
-        }
     }
-    if !is_done && still_wide.is_none() {
-        return Ok(written); // the namespace stays closed, and those that are left come next
-    }
-    refuse_while_open(&mut wanted, still_wide.as_ref());
+    still_wide.sort();
+    refuse_while_open(&mut wanted, still_wide.first());
     wanted.held_pods = vec![keys::ALL_PODS.to_owned()];
     wanted.peer = false; // pods that are bound already may stand outside
     let after = write(client, &space, &confine(&space, &wanted)).await?;
