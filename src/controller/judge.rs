@@ -93,5 +93,5 @@ fn refused_because(space: &Namespace) -> Option<String> {
 fn is_confined(space: &Namespace, named: &Residencies, mode: Mode) -> bool {
     space.confined_for() == Some(named.value())
         && space.labels.get(keys::ENFORCEMENT).is_some_and(|standing| *standing == mode.to_string())
-        && refused_because(space).as_deref() != Some(crate::compile::namespace::BEING_CONFINED)
+        && !refused_because(space).is_some_and(|reason| keys::is_being_confined(&reason))
 }

@@ -1,8 +1,8 @@
 //! The next step for one namespace, decided from what is known, one write at a time.
 //!
-//! The order is what makes it safe: network policies first; then the namespace is closed (`refused-because: being
-//! confined`) with its rules in force; then what is older than the rules is narrowed, and it is opened
-//! with the binding of pods held; last, when nothing older can still arrive, the pods that must not be bound are listed. Where
+//! The order is what makes it safe: the namespace is closed (`refused-because: being confined`) with its rules in force, so
+//! that nothing waits for what others hold up; then come the network policies; then what is older than the rules is narrowed, and
+//! it is opened with the binding of pods held; last, when nothing older can still arrive, the pods that must not be bound are listed. Where
 //! nothing can be older, because the namespace was created with the label, it is opened as soon as it is isolated. A crash
 //! after any write finds the namespace refused by the threshold, closed or confined, and the same decision goes on from
 //! there.
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     audit::network::{is_judged, is_own, opens_more},
     compile::{
-        namespace::{self, BEING_CONFINED, NamespacePatch, close, confine, release},
+        namespace::{self, NamespacePatch, close, confine, release},
         network,
     },
     domain::{Confinement, Mode, Mutation, Named, Residencies, keys},
@@ -284,10 +284,10 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
             && live(key).is_none_or(|policy| policy.terminating && opens_no_more(policy))
     };
     let (last, first): (Vec<_>, Vec<_>) = policies.into_iter().partition(only_opens);
+    if !stands && !is_being_confined(space) {
+        return Some(Step::Patch { patch: close(space, &wanted), meaning: Meaning::Closed });
+    }
     if let Some(policy) = first.into_iter().next() {
-        if !stands && !is_being_confined(space) && live(&policy.0).is_some_and(|live| live.terminating) {
-            return Some(closing(space, &wanted)); // somebody holds it, and nothing starts until it is made anew
-        }
         return step(world, policy);
     }
     if is_being_confined(space) {
@@ -296,9 +296,6 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
         }
         refuse_while_unjudged(&mut wanted, unjudged);
         return Some(Step::Settle { wanted: Box::new(wanted), wide });
-    }
-    if !stands {
-        return Some(closing(space, &wanted));
     }
     refuse_while_unjudged(&mut wanted, unjudged);
     refuse_while_open(&mut wanted, wide.first());
@@ -320,11 +317,6 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
     Some(Step::Patch { patch, meaning: Meaning::Updated })
 }
 
-/// Nothing starts until it is confined.
-fn closing(space: &Namespace, wanted: &Confinement) -> Step {
-    Step::Patch { patch: close(space, wanted), meaning: Meaning::Closed }
-}
-
 /// How a policy comes to be as it is wanted.
 fn step(world: &World, (key, wanted): (Key, Option<NetworkPolicySpec>)) -> Option<Step> {
     match wanted {
@@ -338,7 +330,7 @@ fn step(world: &World, (key, wanted): (Key, Option<NetworkPolicySpec>)) -> Optio
 
 /// Whether it is closed until everything that is older than its rules is judged.
 fn is_being_confined(space: &Namespace) -> bool {
-    space.annotations.get(keys::REFUSED_BECAUSE).is_some_and(|reason| reason == BEING_CONFINED)
+    space.annotations.get(keys::REFUSED_BECAUSE).is_some_and(|reason| keys::is_being_confined(reason))
         && space.labels.get(keys::ENFORCEMENT).is_some_and(|mode| *mode == Mode::Enforce.to_string())
 }
 

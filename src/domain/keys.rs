@@ -67,6 +67,12 @@ pub const CONFINEMENT_ANNOTATIONS: [&str; 12] = [
 /// The value of [`REFUSED_BECAUSE`] while a confinement is being written.
 pub const BEING_CONFINED: &str = "being confined";
 
+/// Whether this reason says so, and perhaps what holds that up.
+#[must_use]
+pub fn is_being_confined(reason: &str) -> bool {
+    reason.strip_prefix(BEING_CONFINED).is_some_and(|why| why.is_empty() || why.starts_with(": "))
+}
+
 /// Prefix of the label that a node carries for each residency it serves (KEP-279: kubelets cannot set it).
 pub const NODE_RESIDENCY_PREFIX: &str = "residency.domicile.dev.node-restriction.kubernetes.io/";
 /// The jurisdiction of a verified node.

@@ -63,7 +63,8 @@ fn was_enforced(namespace: &Namespace, named: &Residencies) -> bool {
 /// Whether what was admitted before the namespace was enforced may still arrive.
 fn is_settling(namespace: &Namespace) -> bool {
     let says = |key, value: &str| namespace.annotations.get(key).is_some_and(|standing| standing == value);
-    says(keys::REFUSED_BECAUSE, keys::BEING_CONFINED) || says(keys::HELD_PODS, keys::ALL_PODS)
+    namespace.annotations.get(keys::REFUSED_BECAUSE).is_some_and(|reason| keys::is_being_confined(reason))
+        || says(keys::HELD_PODS, keys::ALL_PODS)
 }
 
 #[cfg(test)]

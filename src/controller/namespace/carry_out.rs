@@ -7,7 +7,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicySpec;
 use kube::Client;
 use tokio::time::Instant;
 
-use super::{Meaning, Step, refuse_while_open};
+use super::{Meaning, Step, is_being_confined, refuse_while_open};
 use crate::{
     apply,
     audit::network::opens_more,
@@ -85,8 +85,11 @@ async fn apply_policy(
 /// Nothing may start in a namespace that cannot be isolated.
 async fn close_unisolated(client: Client, space: &Namespace, reason: &str) -> Result<(), apply::Error> {
     let reason: String = reason.chars().take(300).collect();
-    let patch =
-        namespace::refuse(space, &format!("NetworkPolicy {} cannot be written ({reason})", keys::ISOLATING_POLICY));
+    let mut words = format!("NetworkPolicy {} cannot be written ({reason})", keys::ISOLATING_POLICY);
+    if is_being_confined(space) {
+        words = format!("{}: {words}", keys::BEING_CONFINED); // what is older is still to be judged when it can
+    }
+    let patch = namespace::refuse(space, &words);
     if patch.is_empty() {
         return Ok(());
     }
