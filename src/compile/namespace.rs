@@ -40,11 +40,12 @@ pub fn confine(namespace: &Namespace, confinement: &Confinement) -> NamespacePat
 }
 
 /// What must change so that nothing may start while the rest is put in place: the stricter of what stands and what is
-/// to come. The old value of `confined-for` stays, since leaving is judged by it.
+/// to come. The old value of `confined-for` stays, since leaving is judged by it, and so does what holds up the rest.
 #[must_use]
 pub fn close(namespace: &Namespace, confinement: &Confinement) -> NamespacePatch {
+    let standing = namespace.annotations.get(keys::REFUSED_BECAUSE).filter(|reason| keys::is_being_confined(reason));
     let closed = Confinement {
-        refused_because: Some(BEING_CONFINED.to_owned()),
+        refused_because: Some(standing.map_or(BEING_CONFINED, String::as_str).to_owned()),
         confined_for: namespace.confined_for().map(str::to_owned),
         peer: false,
         ..confinement.clone()

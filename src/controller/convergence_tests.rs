@@ -91,6 +91,12 @@ impl Stored {
                 let patch = confine(&self.namespace, &wanted);
                 self.patch(&patch);
             }
+            Step::Close { patch, policies } => {
+                for policy in policies {
+                    self.write(policy);
+                }
+                self.patch(&patch);
+            }
             Step::Patch { patch, .. } => self.patch(&patch),
             Step::Settle { mut wanted, .. } => {
                 wanted.held_pods = vec![keys::ALL_PODS.to_owned()];
@@ -174,21 +180,21 @@ fn a_namespace_created_with_its_label_is_opened_in_one_step_to_the_same_end() {
     again.absorb(Change::Namespace(Delta::Gone("vehicles".into())));
     let reborn = Namespace { uid: "3".into(), ..labelled.namespace.clone() };
     again.absorb(Change::Namespace(Delta::Applied("vehicles".into(), reborn)));
-    assert!(matches!(next(&again, &space(&again), None), Some(Step::Patch { .. })));
+    assert!(matches!(next(&again, &space(&again), None), Some(Step::Close { .. })));
 
     // Once it was open in another mode, there may be pods that no watch has brought yet: it is closed first.
     let audited = labelled.clone().way("Audit").pop().unwrap();
     let world = newborn("Enforce", &audited);
-    assert!(matches!(next(&world, &space(&world), None), Some(Step::Patch { .. })));
+    assert!(matches!(next(&world, &space(&world), None), Some(Step::Close { .. })));
     // So it is where a pod is there already.
     let pod = Pod { uid: "older".into(), ..Pod::default() };
     let inhabited = Stored { pods: [(Key::new("vehicles", "older"), pod)].into(), ..labelled.clone() };
     let world = newborn("Enforce", &inhabited);
-    assert!(matches!(next(&world, &space(&world), None), Some(Step::Patch { .. })));
+    assert!(matches!(next(&world, &space(&world), None), Some(Step::Close { .. })));
     // And where an earlier namespace of its name has left a RoleBinding, which is to be listed.
     let reached = Stored { foreign: vec!["older".into()], ..labelled };
     let world = newborn("Enforce", &reached);
-    assert!(matches!(next(&world, &space(&world), None), Some(Step::Patch { .. })));
+    assert!(matches!(next(&world, &space(&world), None), Some(Step::Close { .. })));
 }
 
 #[test]
@@ -217,7 +223,7 @@ fn between_two_modes_nothing_is_open_that_is_not_listed() {
     let closed = |state: &&Stored| {
         state.namespace.annotations.get(keys::REFUSED_BECAUSE).is_some_and(|reason| reason == BEING_CONFINED)
     };
-    assert_eq!(way.iter().filter(closed).count(), 2, "before it is isolated, and behind it");
+    assert_eq!(way.iter().filter(closed).count(), 1);
 }
 
 #[test]
@@ -313,10 +319,10 @@ fn a_policy_that_somebody_holds_is_made_anew_behind_a_closed_door() {
         let mut world = start.read("Enforce");
         world.absorb(Change::Policy(Delta::Applied(key.clone(), held)));
         let step = next(&world, &start.namespace, None).unwrap();
-        let Step::Patch { patch, .. } = &step else { panic!("{step:?}") };
-        assert!(!patch.is_empty());
+        let Step::Close { patch, policies } = &step else { panic!("{step:?}") };
+        assert!(!patch.is_empty() && !policies.is_empty());
         let mut closed = start.clone();
-        closed.write(step);
+        closed.patch(patch);
         let after = next(&world, &closed.namespace, None);
         assert!(matches!(&after, Some(Step::Policy { key: made, .. }) if *made == key), "{after:?}");
     }

@@ -1,8 +1,8 @@
 //! The next step for one namespace, decided from what is known, one write at a time.
 //!
-//! The order is what makes it safe: the namespace is closed (`refused-because: being confined`) with its rules in force, so
-//! that nothing waits for what others hold up; then come the network policies; then what is older than the rules is narrowed, and
-//! it is opened with the binding of pods held; last, when nothing older can still arrive, the pods that must not be bound are listed. Where
+//! The order is what makes it safe: network policies first; then, whatever became of them, the namespace is closed
+//! (`refused-because: being confined`) with its rules in force; then, behind its policies, what is older than the rules is
+//! narrowed, and it is opened with the binding of pods held; last, when nothing older can still arrive, the pods that must not be bound are listed. Where
 //! nothing can be older, because the namespace was created with the label, it is opened as soon as it is isolated. A crash
 //! after any write finds the namespace refused by the threshold, closed or confined, and the same decision goes on from
 //! there.
@@ -68,6 +68,13 @@ pub enum Step {
         permitting: Option<(Key, Box<NetworkPolicySpec>)>,
         /// What is to stand then.
         wanted: Box<Confinement>,
+    },
+    /// Close the namespace, whatever becomes of these policies, which come first; of what is older the rest is judged then.
+    Close {
+        /// What closes it.
+        patch: NamespacePatch,
+        /// The steps for the policies.
+        policies: Vec<Step>,
     },
     /// Patch the namespace's metadata.
     Patch {
@@ -240,7 +247,7 @@ fn missing(world: &World, space: &Namespace, named: &Residencies) -> Option<Step
 
 /// Nothing may start here, for this reason; what stands is left.
 fn refuse(space: &Namespace, reason: &str) -> Option<Step> {
-    let patch = namespace::refuse(space, reason);
+    let patch = namespace::refuse(space, &while_being_confined(space, reason));
     (!patch.is_empty()).then_some(Step::Patch { patch, meaning: Meaning::Unresolved })
 }
 
@@ -284,8 +291,10 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
             && live(key).is_none_or(|policy| policy.terminating && opens_no_more(policy))
     };
     let (last, first): (Vec<_>, Vec<_>) = policies.into_iter().partition(only_opens);
-    if !stands && !is_being_confined(space) {
-        return Some(Step::Patch { patch: close(space, &wanted), meaning: Meaning::Closed });
+    let closing = close(space, &wanted);
+    if if is_being_confined(space) { !closing.is_empty() } else { !stands } {
+        let policies = first.into_iter().filter_map(|policy| step(world, policy)).collect();
+        return Some(Step::Close { patch: closing, policies });
     }
     if let Some(policy) = first.into_iter().next() {
         return step(world, policy);
@@ -326,6 +335,12 @@ fn step(world: &World, (key, wanted): (Key, Option<NetworkPolicySpec>)) -> Optio
             Some(Step::Delete { key, live: Box::new(live), empty: true })
         }
     }
+}
+
+/// A reason why nothing may start. Where the namespace is being confined it goes on to be, since what is older is still to be
+/// judged.
+fn while_being_confined(space: &Namespace, reason: &str) -> String {
+    if is_being_confined(space) { format!("{}: {reason}", keys::BEING_CONFINED) } else { reason.to_owned() }
 }
 
 /// Whether it is closed until everything that is older than its rules is judged.

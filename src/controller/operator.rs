@@ -44,6 +44,8 @@ const STATUS_DELAY: Duration = Duration::from_millis(200);
 /// So long after its start an operator leaves what stands of residencies' statuses, unless it has looked at the admission
 /// policies before: what the one before it saw is not Unknown for a moment, each time that one is replaced.
 const FIRST_LOOK: Duration = Duration::from_secs(10);
+/// So long after a try it is told again that the cluster cannot be read, where that does not stand.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
 /// The longest sleep, so that it is seen that this turns.
 const LONGEST: Duration = Duration::from_secs(60);
 /// So many changes are taken in before work is looked at again.
@@ -72,8 +74,8 @@ pub struct Operator {
     pace: Pace,
     evictions: eviction::History,
     read: HashSet<std::mem::Discriminant<Change>>,
-    /// Residencies of which it was told that the cluster cannot be read.
-    told_unread: HashSet<String>,
+    /// When it was told on which residency that the cluster cannot be read.
+    told_unread: BTreeMap<String, Instant>,
 }
 
 impl Operator {
@@ -103,7 +105,7 @@ impl Operator {
             pace: Pace::default(),
             evictions: eviction::History::default(),
             read: HashSet::new(),
-            told_unread: HashSet::new(),
+            told_unread: BTreeMap::new(),
         }
     }
 
@@ -118,7 +120,8 @@ impl Operator {
         loop {
             let now = Instant::now();
             self.health.turns(now.into_std());
-            let wake = self.queue.wake().map_or(now + LONGEST, |wake| wake.min(now + LONGEST));
+            let wake = if self.is_complete() { self.queue.wake() } else { Some(now + TELL_AGAIN) };
+            let wake = wake.map_or(now + LONGEST, |wake| wake.min(now + LONGEST));
             tokio::select! {
                 change = changes.recv() => {
                     let Some(change) = change else { return };
@@ -177,15 +180,15 @@ impl Operator {
         (now + STATUS_DELAY).max(self.looks_until.unwrap_or(now))
     }
 
-    /// Before everything was read once nothing is decided. That it cannot be read is told, once for each residency.
+    /// Before everything was read once nothing is decided. That it cannot be read is told on each residency.
     fn tell_what_is_unread(&mut self) {
-        if self.world.unseen.is_empty() {
-            return;
-        }
+        let now = Instant::now();
         for name in self.world.snapshot.residencies.keys() {
-            let Some(step) = status::unread(&self.world, name).filter(|_| self.told_unread.insert(name.clone())) else {
+            if self.told_unread.get(name).is_some_and(|told| now < *told + TELL_AGAIN) {
                 continue;
-            };
+            }
+            let Some(step) = status::unread(&self.world, name) else { continue };
+            self.told_unread.insert(name.clone(), now);
             let (work, operation, began) = (Work::Residency(name.clone()), step.operation(), self.answers.turn());
             let request = status::carry_out_residency(self.client.clone(), name.clone(), step);
             self.running.push(async move { (work, operation, began, request.await) }.boxed());
@@ -397,10 +400,7 @@ impl Operator {
                 self.metrics.count(operation, error.outcome());
                 let failures = self.queue.failed(work.clone(), Instant::now());
                 match error {
-                    apply::Error::Conflict
-                    | apply::Error::NotFound
-                    | apply::Error::Behind(_)
-                    | apply::Error::Unfinished => {
+                    apply::Error::Conflict | apply::Error::NotFound | apply::Error::Behind(_) => {
                         tracing::debug!(?work, %error, failures, "deciding again");
                     }
                     error => tracing::warn!(?work, %error, failures, "not done, trying again"),

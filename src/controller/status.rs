@@ -94,7 +94,7 @@ pub fn unread(world: &World, name: &str) -> Option<ResidencyStep> {
     let read = world.snapshot.residencies.get(name)?;
     let before = read.status.as_ref()?;
     let mut status = before.clone();
-    status.conditions = report::residency::unread(&before.conditions, &world.unseen, read.metadata.generation, &now())?;
+    status.conditions = report::residency::unread(&before.conditions, &world.unseen, &now())?;
     if status == *before {
         return None;
     }

@@ -22,6 +22,8 @@ use crate::{
     resolve::{Residency, UnknownKey},
 };
 
+/// The conditions that are Domicile's; others' are not copied.
+const OWN: [&str; 6] = [ACCEPTED, PLACEMENT_ENFORCED, STORAGE_ENFORCED, NETWORK_ENFORCED, COMPLIANT, READY];
 /// So many findings, and names of namespaces, are listed.
 const LISTED: usize = 20;
 /// So many bytes each text of a finding has at most.
@@ -187,19 +189,18 @@ pub fn status(outcome: &Outcome<'_>, now: &Time) -> DataResidencyStatus {
     }
 }
 
-/// The conditions of before, but for what cannot be known while these kinds are not seen; `None` where all are.
+/// The own conditions of before, but for what cannot be known while these kinds are not seen; `None` where all are.
 #[must_use]
-pub fn unread(
-    old: &[Condition],
-    unseen: &BTreeMap<String, String>,
-    generation: Option<i64>,
-    now: &Time,
-) -> Option<Vec<Condition>> {
+pub fn unread(old: &[Condition], unseen: &BTreeMap<String, String>, now: &Time) -> Option<Vec<Condition>> {
     let unknown = legs::not_watched(unseen)?;
-    let judgements = [COMPLIANT, READY].map(|type_| (type_, unknown.clone()));
-    let new = conditions::set(old, judgements, generation, now);
-    let replaced = |old: &Condition| new.iter().find(|new| new.type_ == old.type_).unwrap_or(old).clone();
-    Some(old.iter().map(replaced).collect())
+    let of_now = |old: &Condition| {
+        let judged = [COMPLIANT, READY].into_iter().find(|type_| *type_ == old.type_);
+        let new = judged.map(|type_| {
+            conditions::set(std::slice::from_ref(old), [(type_, unknown.clone())], old.observed_generation, now)
+        });
+        new.and_then(|new| new.into_iter().next()).unwrap_or_else(|| old.clone())
+    };
+    Some(old.iter().filter(|condition| OWN.contains(&condition.type_.as_str())).map(of_now).collect())
 }
 
 /// A column's words: the first few, and that there are more.
@@ -345,16 +346,16 @@ mod tests {
     fn what_cannot_be_read_is_not_known_to_stand() {
         let mut seen = Seen::well();
         let before = status(&seen.outcome(), &at(1)).conditions;
-        assert_eq!(unread(&before, &BTreeMap::new(), Some(7), &at(2)), None);
+        assert_eq!(unread(&before, &BTreeMap::new(), &at(2)), None);
         let unseen = [("RoleBinding".to_owned(), "forbidden".to_owned())].into();
-        let after = unread(&before, &unseen, Some(7), &at(2)).unwrap();
+        let after = unread(&before, &unseen, &at(2)).unwrap();
         assert_eq!(after.len(), before.len());
         for (old, new) in before.iter().zip(&after) {
             let is_unknown = [COMPLIANT, READY].contains(&new.type_.as_str());
             assert_eq!(old.type_, new.type_);
             assert_eq!((new.reason == "NotWatched", new == old), (is_unknown, !is_unknown), "{new:?}");
         }
-        assert_eq!(unread(&after, &unseen, Some(7), &at(3)).unwrap(), after);
+        assert_eq!(unread(&after, &unseen, &at(3)).unwrap(), after);
     }
 
     #[test]

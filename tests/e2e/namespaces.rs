@@ -173,6 +173,25 @@ fn a_co_owned_key_does_not_outlive_the_confinement() {
     });
 }
 
+/// Where the namespace itself takes nothing more, what runs in it is isolated all the same.
+#[test]
+fn a_namespace_that_cannot_be_closed_is_isolated() {
+    let stage = shared();
+    let space = stage.ungoverned();
+    let key = "example.com/ballast";
+    let ballast = "x".repeat(256 * 1024 - key.len());
+    space.tenant.patch(&NAMESPACE, "", &space.name, &json!({"metadata": {"annotations": {key: ballast}}})).expected();
+    space.label("domicile.dev/residency", "mainland");
+    eventually("it is isolated", SOON, || {
+        when(space.find(&NETWORK_POLICY, "domicile-isolate").is_some(), || {
+            space.object()["metadata"]["labels"].to_string()
+        })
+    });
+    stage.tenant.create(&bare_claim("data").in_namespace(&space.name)).refused("[domicile/not-confined]");
+    space.tenant.patch(&NAMESPACE, "", &space.name, &json!({"metadata": {"annotations": {key: null}}})).expected();
+    space.is_confined();
+}
+
 #[test]
 fn a_confinement_that_cannot_be_written_is_not_a_frozen_one() {
     let stage = shared();

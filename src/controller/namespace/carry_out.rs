@@ -1,13 +1,13 @@
 //! How a step is carried out: requests, and the waits between them.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::{StreamExt as _, TryStreamExt as _, future::try_join, stream};
 use k8s_openapi::api::networking::v1::NetworkPolicySpec;
 use kube::Client;
 use tokio::time::Instant;
 
-use super::{Meaning, Step, is_being_confined, refuse_while_open};
+use super::{Meaning, Step, refuse_while_open, while_being_confined};
 use crate::{
     apply,
     audit::network::opens_more,
@@ -37,6 +37,20 @@ const TOUCHING: Duration = Duration::from_secs(20);
 pub async fn carry_out(client: Client, space: Namespace, step: Step) -> Result<Written, apply::Error> {
     let name = space.name.clone();
     match step {
+        Step::Close { patch, policies } => {
+            let mut written = Written::default();
+            for policy in policies {
+                match write_policy(client.clone(), policy).await {
+                    Ok(change) => written.changes.extend(change),
+                    Err(error) => {
+                        tracing::warn!(namespace = %name, %error, "a policy cannot be written; closing all the same")
+                    }
+                }
+            }
+            let after = write(client, &space, &patch).await?;
+            written.push(Change::Namespace(Delta::Applied(name, after)));
+            Ok(written.meaning(Meaning::Closed))
+        }
         Step::Policy { key, spec } => {
             let written = apply_policy(client.clone(), Some((key.clone(), spec))).await;
             if let Err(apply::Error::Refused(reason)) = &written
@@ -46,9 +60,8 @@ pub async fn carry_out(client: Client, space: Namespace, step: Step) -> Result<W
             }
             Ok(Written { changes: written?.into_iter().collect(), ..Written::default() })
         }
-        Step::Delete { key, live, empty } => {
-            apply::delete_policy(client, &key, &live, empty).await?;
-            Ok(Written::default())
+        deletion @ Step::Delete { .. } => {
+            Ok(Written { changes: write_policy(client, deletion).await?.into_iter().collect(), ..Written::default() })
         }
         Step::Open { isolating, permitting, wanted } => {
             let mut changes = Vec::new();
@@ -73,6 +86,15 @@ pub async fn carry_out(client: Client, space: Namespace, step: Step) -> Result<W
     }
 }
 
+/// Writes or deletes a policy.
+async fn write_policy(client: Client, step: Step) -> Result<Option<Change>, apply::Error> {
+    match step {
+        Step::Policy { key, spec } => apply_policy(client, Some((key, spec))).await,
+        Step::Delete { key, live, empty } => apply::delete_policy(client, &key, &live, empty).await.map(|()| None),
+        _ => Ok(None), // no other step is one for a policy
+    }
+}
+
 async fn apply_policy(
     client: Client,
     wanted: Option<(Key, Box<NetworkPolicySpec>)>,
@@ -85,11 +107,8 @@ async fn apply_policy(
 /// Nothing may start in a namespace that cannot be isolated.
 async fn close_unisolated(client: Client, space: &Namespace, reason: &str) -> Result<(), apply::Error> {
     let reason: String = reason.chars().take(300).collect();
-    let mut words = format!("NetworkPolicy {} cannot be written ({reason})", keys::ISOLATING_POLICY);
-    if is_being_confined(space) {
-        words = format!("{}: {words}", keys::BEING_CONFINED); // what is older is still to be judged when it can
-    }
-    let patch = namespace::refuse(space, &words);
+    let words = format!("NetworkPolicy {} cannot be written ({reason})", keys::ISOLATING_POLICY);
+    let patch = namespace::refuse(space, &while_being_confined(space, &words));
     if patch.is_empty() {
         return Ok(());
     }
@@ -152,6 +171,10 @@ async fn settle(
     tokio::time::sleep(SETTLING).await;
     let mut written = Written::default();
     let (mut still_wide, until) = (wide, Instant::now() + TOUCHING);
+    // Where there is not time for all, each time others come first.
+    let moment = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos() as usize);
+    let first = moment.checked_rem(still_wide.len()).unwrap_or_default();
+    still_wide.rotate_left(first);
     // Each is touched once before any is touched again: a few that cannot be narrowed hold up no others.
     for round in 0..TOUCHES {
         if round > 0 && !still_wide.is_empty() {
