@@ -291,10 +291,11 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
             && live(key).is_none_or(|policy| policy.terminating && opens_no_more(policy))
     };
     let (last, first): (Vec<_>, Vec<_>) = policies.into_iter().partition(only_opens);
-    let closing = close(space, &wanted);
-    if if is_being_confined(space) { !closing.is_empty() } else { !stands } {
+    let patch = close(space, &wanted); // with nothing in it where it is closed already, by these rules
+    let is_to_be_closed = if is_being_confined(space) { !patch.is_empty() } else { !stands };
+    if is_to_be_closed {
         let policies = first.into_iter().filter_map(|policy| step(world, policy)).collect();
-        return Some(Step::Close { patch: closing, policies });
+        return Some(Step::Close { patch, policies });
     }
     if let Some(policy) = first.into_iter().next() {
         return step(world, policy);
