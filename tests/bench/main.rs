@@ -74,7 +74,7 @@ fn edit_to_refusal(stage: &Turn) -> Vec<Duration> {
     let residency = stage.makes_residency("bench-edit", "{jurisdictions: [CN], network: {exposure: Allow}}");
     let space = stage.governed("bench-edit");
     let service = Manifest::from(
-        "{apiVersion: v1, kind: Service, metadata: {name: open}, spec: {type: NodePort, ports: [{port: 80}]}}",
+        "{apiVersion: v1, kind: Service, metadata: {name: open}, spec: {type: NodePort, externalTrafficPolicy: Local, ports: [{port: 80}]}}",
     )
     .in_namespace(&space.name);
     let times = (0..TIMES).map(|_| {
