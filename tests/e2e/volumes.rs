@@ -166,7 +166,9 @@ fn s10_no_annotation_of_a_vendor_places_a_volume() {
         "trident.netapp.io/importOriginalName",
         "trident.netapp.io/importBackendUUID",
         "trident.netapp.io/cloneFromNamespace",
+        "trident.netapp.io/cloneToNamespace",
         "trident.netapp.io/shareFromPVC",
+        "trident.netapp.io/shareToNamespace",
     ]
     .into_iter()
     .enumerate()
