@@ -7,6 +7,7 @@
 
 use std::{
     ops::Deref,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     process::Command,
     sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
@@ -48,6 +49,7 @@ pub struct Installation {
 /// The right to use an installation, until it is dropped.
 pub struct Turn {
     installation: &'static Installation,
+    is_put_right: bool,
     _turn: Lock,
 }
 
@@ -67,7 +69,7 @@ pub fn shared() -> Turn {
     let lock = TURNS_OF_SHARED.read().unwrap_or_else(PoisonError::into_inner);
     let seat = Seat::take();
     let installation = started(SHARED.get_or_init(|| Installation::start("shared", false)));
-    Turn { installation, _turn: Lock::Shared(lock, seat) }
+    Turn { installation, is_put_right: false, _turn: Lock::Shared(lock, seat) }
 }
 
 /// An installation that nobody else uses meanwhile, with the operator running.
@@ -107,7 +109,7 @@ pub fn with_static_policies() -> Turn {
         Installation::prepare("static", cluster)
     }));
     installation.operator.rests();
-    Turn { installation, _turn: lock }
+    Turn { installation, is_put_right: false, _turn: lock }
 }
 
 /// Where the static policies lie that [`with_static_policies`] tells of.
@@ -130,7 +132,7 @@ fn in_turn(turns: &'static RwLock<()>, start: &'static Start, name: &str, audit:
     let lock = Lock::Alone(turns.write().unwrap_or_else(PoisonError::into_inner));
     let installation = started(start.get_or_init(|| Installation::start(name, audit)));
     installation.operator.revive();
-    Turn { installation, _turn: lock }
+    Turn { installation, is_put_right: true, _turn: lock }
 }
 
 #[track_caller]
@@ -322,19 +324,34 @@ impl Installation {
     }
 }
 
+/// A test that failed half-way may have left nothing installed: the next one is not to fail for that.
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let installation = self.installation;
+        eprintln!("{}", installation.operator.last_words(40));
+        if !self.is_put_right {
+            return;
+        }
+        let put_right = AssertUnwindSafe(|| {
+            installation.operator.rests();
+            installation.install()
+        });
+        match catch_unwind(put_right) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => eprintln!("Domicile cannot be installed anew after a test that failed: {error}"),
+            Err(_) => eprintln!("Domicile cannot be installed anew after a test that failed"),
+        }
+    }
+}
+
 impl Deref for Turn {
     type Target = Installation;
 
     fn deref(&self) -> &Installation {
         self.installation
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("{}", self.installation.operator.last_words(40));
-        }
     }
 }
 
