@@ -10,6 +10,9 @@ pub enum Error {
     /// Somebody else was faster.
     #[error("it has changed since it was read")]
     Conflict,
+    /// Others write it so often that each write came too late.
+    #[error("others write it so often that it could not be written")]
+    Outrun,
     /// The object, or its kind, is not there.
     #[error("it is not there")]
     NotFound,
@@ -39,7 +42,9 @@ impl Error {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Conflict | Self::NotFound | Self::Behind(_) | Self::Unfinished => Outcome::Conflict,
-            Self::Refused(_) | Self::TimedOut(_) | Self::Unreadable | Self::Request(_) => Outcome::Failed,
+            Self::Outrun | Self::Refused(_) | Self::TimedOut(_) | Self::Unreadable | Self::Request(_) => {
+                Outcome::Failed
+            }
         }
     }
 }

@@ -14,6 +14,6 @@ pub use error::Error;
 pub use event::Events;
 pub use evict::{Data, Eviction, Moved, evict};
 pub use write::{
-    apply_class, apply_policy, delete_class, delete_policy, label_node, patch_namespace, pods_of, role_bindings_of,
-    set_finalizer, set_status, touch_policy,
+    apply_class, apply_policy, close_namespace, delete_class, delete_policy, label_node, patch_namespace, pods_of,
+    role_bindings_of, set_finalizer, set_status, touch_policy,
 };

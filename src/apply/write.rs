@@ -40,6 +40,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 const PAGE: u32 = 10;
 /// So many seconds a network plugin has to let a policy go that ends and is to be made anew.
 const PLUGINS_PATIENCE: i64 = 30;
+/// So often a namespace is written anew that somebody else has written meanwhile.
+const OUTRUN: usize = 5;
 /// So often a policy that somebody else had made is taken over in one write.
 const TAKEOVERS: usize = 3;
 
@@ -67,20 +69,47 @@ pub async fn label_node(client: Client, name: &str, changes: &Changes) -> Result
     limited(Api::<Sent<LiveNode>>::all(client).patch(name, &merge(), &patch)).await.and_then(reduced)
 }
 
-/// Sets and takes away labels and annotations of a namespace, if it has not changed since it was read.
+/// Sets and takes away labels and annotations of a namespace, if nothing of it has changed since it was read by which that was
+/// decided. Others may write the rest of it all the time.
+///
+/// # Errors
+/// Why it was not done: [`Error::Conflict`] where what it was decided by has changed, [`Error::Outrun`] where others are faster.
+pub async fn patch_namespace(client: Client, read: &Namespace, patch: &NamespacePatch) -> Result<Namespace, Error> {
+    let spaces = Api::<Sent<LiveNamespace>>::all(client);
+    let mut version = read.resource_version.clone();
+    for _ in 0..OUTRUN {
+        match limited(spaces.patch(&read.name, &merge(), &metadata(read, Some(&version), patch))).await {
+            Err(Error::Conflict) => {}
+            answer => return answer.and_then(reduced),
+        }
+        let newest: Namespace = limited(spaces.get(&read.name)).await.and_then(reduced)?;
+        if !newest.is_decided_like(read) {
+            return Err(Error::Conflict);
+        }
+        version = newest.resource_version;
+    }
+    Err(Error::Outrun)
+}
+
+/// Takes away the key without which nothing may start in a namespace, and the one that makes it a peer, whatever else has
+/// changed in it.
 ///
 /// # Errors
 /// Why it was not done.
-pub async fn patch_namespace(client: Client, read: &Namespace, patch: &NamespacePatch) -> Result<Namespace, Error> {
-    let NamespacePatch { labels, annotations } = patch;
-    let metadata = json!({
-        "resourceVersion": read.resource_version,
-        "uid": read.uid,
-        "labels": labels,
-        "annotations": annotations,
-    });
-    let patch = Patch::Merge(json!({"metadata": metadata}));
+pub async fn close_namespace(client: Client, read: &Namespace) -> Result<Namespace, Error> {
+    let gone = |key: &str| [(key.to_owned(), None)].into();
+    let patch = NamespacePatch { labels: gone(keys::PEER), annotations: gone(keys::REFUSED_BECAUSE) };
+    let patch = metadata(read, None, &patch);
     limited(Api::<Sent<LiveNamespace>>::all(client).patch(&read.name, &merge(), &patch)).await.and_then(reduced)
+}
+
+fn metadata(read: &Namespace, version: Option<&str>, patch: &NamespacePatch) -> Patch<Value> {
+    let NamespacePatch { labels, annotations } = patch;
+    let mut metadata = json!({"uid": read.uid, "labels": labels, "annotations": annotations});
+    if let Some(version) = version {
+        metadata["resourceVersion"] = json!(version);
+    }
+    Patch::Merge(json!({"metadata": metadata}))
 }
 
 /// Writes a whole StorageClass.

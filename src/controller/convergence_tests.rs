@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::networking::v1::NetworkPolicySpec;
 
 use super::{
-    namespace::{Step, next},
+    namespace::{Meaning, PolicyStep, Step, next},
     world::World,
 };
 use crate::{
@@ -82,21 +82,19 @@ impl Stored {
     /// Does what a step says, as the API server would.
     fn write(&mut self, step: Step) {
         match step {
-            Step::Policy { key, spec } => drop(self.policies.insert(key, *spec)),
-            Step::Delete { key, .. } => drop(self.policies.remove(&key)),
+            Step::Policy(policy) => self.write_policy(policy),
             Step::Open { isolating, permitting, wanted } => {
-                self.policies.extend(isolating.into_iter().chain(permitting).map(|(key, spec)| (key, *spec)));
+                isolating.into_iter().chain(permitting).for_each(|policy| self.write_policy(policy));
                 let patch = close(&self.namespace, &wanted);
                 self.patch(&patch);
                 let patch = confine(&self.namespace, &wanted);
                 self.patch(&patch);
             }
-            Step::Close { patch, policies } => {
-                for policy in policies {
-                    self.write(policy);
-                }
+            Step::Rewrite { first, patch, last, .. } => {
+                first.into_iter().chain(last).for_each(|policy| self.write_policy(policy));
                 self.patch(&patch);
             }
+            Step::Shut => panic!("nothing fails here"),
             Step::Patch { patch, .. } => self.patch(&patch),
             Step::Settle { mut wanted, .. } => {
                 wanted.held_pods = vec![keys::ALL_PODS.to_owned()];
@@ -110,6 +108,13 @@ impl Stored {
                 let patch = confine(&self.namespace, &wanted);
                 self.patch(&patch);
             }
+        }
+    }
+
+    fn write_policy(&mut self, step: PolicyStep) {
+        match step {
+            PolicyStep::Apply { key, spec } => drop(self.policies.insert(key, *spec)),
+            PolicyStep::Delete { key, .. } => drop(self.policies.remove(&key)),
         }
     }
 
@@ -180,21 +185,21 @@ fn a_namespace_created_with_its_label_is_opened_in_one_step_to_the_same_end() {
     again.absorb(Change::Namespace(Delta::Gone("vehicles".into())));
     let reborn = Namespace { uid: "3".into(), ..labelled.namespace.clone() };
     again.absorb(Change::Namespace(Delta::Applied("vehicles".into(), reborn)));
-    assert!(matches!(next(&again, &space(&again), None), Some(Step::Close { .. })));
+    assert!(matches!(next(&again, &space(&again), None), Some(Step::Rewrite { meaning: Meaning::Closed, .. })));
 
     // Once it was open in another mode, there may be pods that no watch has brought yet: it is closed first.
     let audited = labelled.clone().way("Audit").pop().unwrap();
     let world = newborn("Enforce", &audited);
-    assert!(matches!(next(&world, &space(&world), None), Some(Step::Close { .. })));
+    assert!(matches!(next(&world, &space(&world), None), Some(Step::Rewrite { meaning: Meaning::Closed, .. })));
     // So it is where a pod is there already.
     let pod = Pod { uid: "older".into(), ..Pod::default() };
     let inhabited = Stored { pods: [(Key::new("vehicles", "older"), pod)].into(), ..labelled.clone() };
     let world = newborn("Enforce", &inhabited);
-    assert!(matches!(next(&world, &space(&world), None), Some(Step::Close { .. })));
+    assert!(matches!(next(&world, &space(&world), None), Some(Step::Rewrite { meaning: Meaning::Closed, .. })));
     // And where an earlier namespace of its name has left a RoleBinding, which is to be listed.
     let reached = Stored { foreign: vec!["older".into()], ..labelled };
     let world = newborn("Enforce", &reached);
-    assert!(matches!(next(&world, &space(&world), None), Some(Step::Close { .. })));
+    assert!(matches!(next(&world, &space(&world), None), Some(Step::Rewrite { meaning: Meaning::Closed, .. })));
 }
 
 #[test]
@@ -300,7 +305,10 @@ fn what_holds_is_kept_up_while_a_namespace_ends() {
     let held =
         Policy { terminating: true, encumbered: true, managed: true, opens: Opens::read(&wide()), ..Policy::default() };
     world.absorb(Change::Policy(Delta::Applied(permitting.clone(), held)));
-    assert!(matches!(next(&world, &ending.namespace, None), Some(Step::Delete { empty: true, .. })));
+    assert!(matches!(
+        next(&world, &ending.namespace, None),
+        Some(Step::Policy(PolicyStep::Delete { empty: true, .. }))
+    ));
     // What is gone cannot be made again, and what was never confined is not confined any more.
     ending.policies.remove(&permitting);
     assert!(matches!(ending.step("Enforce"), Some(Step::Patch { .. })));
@@ -319,12 +327,12 @@ fn a_policy_that_somebody_holds_is_made_anew_behind_a_closed_door() {
         let mut world = start.read("Enforce");
         world.absorb(Change::Policy(Delta::Applied(key.clone(), held)));
         let step = next(&world, &start.namespace, None).unwrap();
-        let Step::Close { patch, policies } = &step else { panic!("{step:?}") };
-        assert!(!patch.is_empty() && !policies.is_empty());
+        let Step::Rewrite { first, patch, .. } = &step else { panic!("{step:?}") };
+        assert!(!patch.is_empty() && !first.is_empty());
         let mut closed = start.clone();
         closed.patch(patch);
         let after = next(&world, &closed.namespace, None);
-        assert!(matches!(&after, Some(Step::Policy { key: made, .. }) if *made == key), "{after:?}");
+        assert!(matches!(&after, Some(Step::Policy(PolicyStep::Apply { key: made, .. })) if *made == key), "{after:?}");
     }
 }
 
@@ -356,7 +364,20 @@ fn what_waits_for_the_permitting_policy_is_nothing_that_closes() {
     let mut confined = Stored::labelled("mainland").way("Enforce").pop().unwrap();
     confined.policies.remove(&Key::new("vehicles", keys::PERMITTING_POLICY));
     confined.namespace.annotations.insert(keys::NETWORKS.to_owned(), "10.0.0.0/8".to_owned());
-    assert!(matches!(confined.step("Enforce"), Some(Step::Patch { .. })), "{:?}", confined.step("Enforce"));
+    let step = confined.step("Enforce");
+    assert!(matches!(&step, Some(Step::Rewrite { first, .. }) if first.is_empty()), "{step:?}");
+}
+
+#[test]
+fn what_is_to_hold_waits_for_no_policy() {
+    let mut confined = Stored::labelled("mainland").way("Enforce").pop().unwrap();
+    confined.policies.insert(Key::new("vehicles", keys::PERMITTING_POLICY), crate::compile::network::isolating());
+    confined.namespace.annotations.insert(keys::NETWORKS.to_owned(), "10.0.0.0/8".to_owned());
+    let step = confined.step("Enforce");
+    assert!(
+        matches!(&step, Some(Step::Rewrite { first, patch, .. }) if !first.is_empty() && !patch.is_empty()),
+        "{step:?}"
+    );
 }
 
 #[test]

@@ -9,6 +9,8 @@ use crate::{
 
 /// So many findings of one rule are kept of a namespace. The status lists twenty, and events tell ten one by one.
 const KEPT: usize = 100;
+/// So many characters of an error are told.
+const REASON: usize = 300;
 
 /// What was judged.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +31,19 @@ pub struct Judged {
     pub findings: Vec<Finding>,
     /// What does so beside that.
     pub counted: Counted,
+}
+
+impl Judged {
+    /// The same where what is to hold could not be written, time and again, for this reason.
+    #[must_use]
+    pub fn troubled(mut self, why: Option<&str>) -> Self {
+        if let Some(why) = why {
+            self.confined = false;
+            self.refused_because =
+                Some(format!("what is to hold cannot be written: {}", why.chars().take(REASON).collect::<String>()));
+        }
+        self
+    }
 }
 
 /// Judges a namespace; `None` where it names nothing that exists.
@@ -88,10 +103,10 @@ fn refused_because(space: &Namespace) -> Option<String> {
     space.annotations.get(keys::REFUSED_BECAUSE).filter(|reason| *reason != "-").cloned()
 }
 
-/// A confinement is finished when it is for what the namespace names, in the mode that is to hold, and no longer says that
-/// it is being written.
+/// A confinement is finished when it is for what the namespace names, in the mode that is to hold, whole, and no longer says
+/// that it is being written.
 fn is_confined(space: &Namespace, named: &Residencies, mode: Mode) -> bool {
     space.confined_for() == Some(named.value())
         && space.labels.get(keys::ENFORCEMENT).is_some_and(|standing| *standing == mode.to_string())
-        && !refused_because(space).is_some_and(|reason| keys::is_being_confined(&reason))
+        && space.annotations.get(keys::REFUSED_BECAUSE).is_some_and(|reason| !keys::is_being_confined(reason))
 }

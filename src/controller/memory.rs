@@ -5,7 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{class, cluster_policy, namespace, world::World};
+use super::{
+    class, cluster_policy,
+    namespace::{PolicyStep, Step},
+    world::World,
+};
 use crate::{
     compile::Changes,
     domain::{Subject, keys},
@@ -25,8 +29,8 @@ pub struct Memory {
 
 impl Memory {
     /// Looks at the next step for a namespace: what it puts back, and otherwise what stands now.
-    pub fn policies(&mut self, world: &World, space: &Namespace, step: Option<&namespace::Step>) -> Option<Telling> {
-        if let Some(namespace::Step::Policy { key, spec }) = step {
+    pub fn policies(&mut self, world: &World, space: &Namespace, step: Option<&Step>) -> Option<Telling> {
+        if let Some(Step::Policy(PolicyStep::Apply { key, spec })) = step {
             let same = Fingerprint::of(spec.as_ref()).is_some_and(|wanted| self.policies.get(key) == Some(&wanted));
             self.policies.remove(key);
             return same.then(|| {
@@ -36,7 +40,7 @@ impl Memory {
                 Telling::warning(Subject::namespaced("Namespace", "", &space.name, &space.uid), reason, "Restore", note)
             });
         }
-        if let Some(namespace::Step::Delete { key, .. }) = step {
+        if let Some(Step::Policy(PolicyStep::Delete { key, .. })) = step {
             self.policies.remove(key);
             return None;
         }
@@ -96,6 +100,11 @@ impl Memory {
                 None
             }
         }
+    }
+
+    /// A node is gone.
+    pub fn forget_node(&mut self, name: &str) {
+        self.nodes.remove(name);
     }
 
     /// The same for the trusted labels of a node. `serves` are the residencies whose label it is to carry.

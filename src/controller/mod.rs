@@ -23,6 +23,7 @@ mod status;
 mod surroundings;
 pub mod survey;
 mod tell;
+mod troubles;
 mod world;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The next step for one namespace, decided from what is known, one write at a time.
 //!
-//! The order is what makes it safe: network policies first; then, whatever became of them, the namespace is closed
-//! (`refused-because: being confined`) with its rules in force; then, behind its policies, what is older than the rules is
+//! The order is what makes it safe: what isolates first; then, whatever became of that, the namespace is closed
+//! (`refused-because: being confined`) with its rules in force, and what is permitted is opened; then what is older than the rules is
 //! narrowed, and it is opened with the binding of pods held; last, when nothing older can still arrive, the pods that must not be bound are listed. Where
 //! nothing can be older, because the namespace was created with the label, it is opened as soon as it is isolated. A crash
 //! after any write finds the namespace refused by the threshold, closed or confined, and the same decision goes on from
@@ -43,40 +43,32 @@ const OPENED_BY: [&str; 3] = ["Pod", "NetworkPolicy", "RoleBinding"];
 /// What to do next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// Write a network policy of Domicile's.
-    Policy {
-        /// Which.
-        key: Key,
-        /// Its wanted spec.
-        spec: Box<NetworkPolicySpec>,
-    },
-    /// Delete one.
-    Delete {
-        /// Which.
-        key: Key,
-        /// As it is known.
-        live: Box<Policy>,
-        /// Whether it is to open nothing first, where somebody holds it.
-        empty: bool,
-    },
+    /// Bring one network policy of Domicile's to what is wanted.
+    Policy(PolicyStep),
     /// Isolate, close and permit, and confine when that has settled: for a namespace that was created with the label, in which
     /// nothing can have started.
     Open {
-        /// The isolating policy, if it is not there.
-        isolating: Option<(Key, Box<NetworkPolicySpec>)>,
-        /// The permitting policy, if one is wanted and not there.
-        permitting: Option<(Key, Box<NetworkPolicySpec>)>,
+        /// The step for the isolating policy, if it is not there.
+        isolating: Option<PolicyStep>,
+        /// The step for the permitting policy, if one is wanted and not there.
+        permitting: Option<PolicyStep>,
         /// What is to stand then.
         wanted: Box<Confinement>,
     },
-    /// Close the namespace, whatever becomes of these policies, which come first; of what is older the rest is judged then.
-    Close {
-        /// What closes it.
+    /// Patch the namespace's metadata, whatever becomes of these policies.
+    Rewrite {
+        /// The steps for policies that come first.
+        first: Vec<PolicyStep>,
+        /// The patch.
         patch: NamespacePatch,
-        /// The steps for the policies.
-        policies: Vec<Step>,
+        /// The step for a policy that only opens what is permitted: what runs is not to wait until everything is judged.
+        last: Option<PolicyStep>,
+        /// What that comes to, for people.
+        meaning: Meaning,
     },
-    /// Patch the namespace's metadata.
+    /// Close the namespace by taking a key away, since what is to hold could not be written time and again.
+    Shut,
+    /// Patch the namespace's metadata alone.
     Patch {
         /// The patch.
         patch: NamespacePatch,
@@ -102,6 +94,27 @@ pub enum Step {
     },
 }
 
+/// How a network policy of Domicile's comes to be as it is wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PolicyStep {
+    /// Write it.
+    Apply {
+        /// Which.
+        key: Key,
+        /// Its wanted spec.
+        spec: Box<NetworkPolicySpec>,
+    },
+    /// Delete it.
+    Delete {
+        /// Which.
+        key: Key,
+        /// As it is known.
+        live: Box<Policy>,
+        /// Whether it is to open nothing first, where somebody holds it.
+        empty: bool,
+    },
+}
+
 /// What a patch comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
@@ -115,6 +128,8 @@ pub enum Meaning {
     Released,
     /// It names what does not exist.
     Unresolved,
+    /// It could not be confined, and is closed.
+    Shut,
 }
 
 /// Whether no pod of `space` may be bound for now.
@@ -145,6 +160,14 @@ pub fn next(world: &World, space: &Namespace, age: Option<Duration>) -> Option<S
             }
         }
     }
+}
+
+/// What closes `space` where nothing else can be written; `None` where nothing has been confined, or it is closed in this way.
+#[must_use]
+pub fn shut(space: &Namespace) -> Option<Step> {
+    let may_start =
+        space.labels.contains_key(keys::ENFORCEMENT) && space.annotations.contains_key(keys::REFUSED_BECAUSE);
+    may_start.then_some(Step::Shut)
 }
 
 /// What holds in `space`.
@@ -182,20 +205,9 @@ fn end(world: &World, space: &Namespace) -> Option<Step> {
     if world.named(space) == Named::Nothing {
         return None;
     }
-    let Named::Residencies(named) = Named::parse(space.confined_for()) else { return None };
-    world.mutation?;
-    let confined = resolve(world, space, &named)?;
-    if !is_enforced(space, &confined.confinement) {
-        return None;
-    }
-    for (key, spec) in policies(world, space, &confined) {
-        let Some(live) = world.snapshot.policies.get(&key) else { continue };
-        if !live.terminating {
-            return step(world, (key, spec));
-        }
-        if !live.is_spent() && !spec.is_some_and(|spec| live.says(&spec)) {
-            return step(world, (key, None));
-        }
+    let confined = standing(world, space)?;
+    if let Some(policy) = kept_up(world, space, &confined) {
+        return Some(Step::Policy(policy));
     }
     if is_being_confined(space) {
         return None; // and is not opened any more
@@ -214,6 +226,25 @@ fn end(world: &World, space: &Namespace) -> Option<Step> {
     (!patch.is_empty()).then_some(Step::Patch { patch, meaning: Meaning::Updated })
 }
 
+/// What `space` was confined for, as it holds by now, where that is enforced.
+fn standing(world: &World, space: &Namespace) -> Option<Confined> {
+    let Named::Residencies(named) = Named::parse(space.confined_for()) else { return None };
+    world.mutation?;
+    resolve(world, space, &named).filter(|confined| is_enforced(space, &confined.confinement))
+}
+
+/// The next step by which Domicile's policies that are there open no more than is permitted by now.
+fn kept_up(world: &World, space: &Namespace, confined: &Confined) -> Option<PolicyStep> {
+    policies(world, space, confined).into_iter().find_map(|(key, spec)| {
+        let live = world.snapshot.policies.get(&key)?;
+        if !live.terminating {
+            return policy_step(world, (key, spec));
+        }
+        let opens_more = !live.is_spent() && !spec.is_some_and(|spec| live.says(&spec));
+        opens_more.then(|| policy_step(world, (key, None))).flatten()
+    })
+}
+
 /// Nothing is governed here: what Domicile made goes, the confinement first.
 fn leave(world: &World, space: &Namespace) -> Option<Step> {
     let patch = release(space);
@@ -226,15 +257,18 @@ fn leave(world: &World, space: &Namespace) -> Option<Step> {
 fn unwanted_policy(world: &World, space: &Namespace) -> Option<Step> {
     let (key, live) = in_namespace(&world.snapshot.policies, &space.name)
         .find(|(key, policy)| is_own(key, policy) && !policy.terminating)?;
-    Some(Step::Delete { key: key.clone(), live: Box::new(live.clone()), empty: false })
+    Some(Step::Policy(PolicyStep::Delete { key: key.clone(), live: Box::new(live.clone()), empty: false }))
 }
 
-/// A residency that is named does not exist. A confinement that stands for it is left as it is.
+/// A residency that is named does not exist. A confinement that stands is left as it is, and its policies are kept up.
 fn missing(world: &World, space: &Namespace, named: &Residencies) -> Option<Step> {
     let enforces = space.labels.get(keys::ENFORCEMENT).is_some_and(|mode| *mode == Mode::Enforce.to_string());
     if enforces && !stands(world, space, keys::ISOLATING_POLICY, Some(&network::isolating())) {
         let key = Key::new(&space.name, keys::ISOLATING_POLICY);
-        return Some(Step::Policy { key, spec: Box::new(network::isolating()) });
+        return Some(Step::Policy(PolicyStep::Apply { key, spec: Box::new(network::isolating()) }));
+    }
+    if let Some(policy) = standing(world, space).and_then(|confined| kept_up(world, space, &confined)) {
+        return Some(Step::Policy(policy));
     }
     if space.confined_for() == Some(named.value()) {
         return None;
@@ -273,12 +307,13 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
     let mut wanted = confined.confinement;
     if is_untouched(world, space) && wide.is_empty() && unjudged.is_none() {
         wanted.held_role_bindings.clear(); // the API server has asked for the verb share since the beginning
-        let written = policies.into_iter().filter_map(|(key, spec)| Some((key, Box::new(spec?))));
-        let (isolating, permitting): (Vec<_>, Vec<_>) =
-            written.partition(|(key, _)| key.name == keys::ISOLATING_POLICY);
+        let apply = |name: &str| {
+            let (key, spec) = policies.iter().find(|(key, _)| key.name == name)?;
+            Some(PolicyStep::Apply { key: key.clone(), spec: Box::new(spec.clone()?) })
+        };
         return Some(Step::Open {
-            isolating: isolating.into_iter().next(),
-            permitting: permitting.into_iter().next(),
+            isolating: apply(keys::ISOLATING_POLICY),
+            permitting: apply(keys::PERMITTING_POLICY),
             wanted: Box::new(wanted),
         });
     }
@@ -294,13 +329,17 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
     let patch = close(space, &wanted); // with nothing in it where it is closed already, by these rules
     let is_to_be_closed = if is_being_confined(space) { !patch.is_empty() } else { !stands };
     if is_to_be_closed {
-        let policies = first.into_iter().filter_map(|policy| step(world, policy)).collect();
-        return Some(Step::Close { patch, policies });
+        let first = first.into_iter().filter_map(|policy| policy_step(world, policy)).collect();
+        let missing = last.into_iter().find(|(key, _)| live(key).is_none());
+        let last = missing.and_then(|policy| policy_step(world, policy));
+        return Some(Step::Rewrite { first, patch, last, meaning: Meaning::Closed });
     }
-    if let Some(policy) = first.into_iter().next() {
-        return step(world, policy);
+    let closed = is_being_confined(space);
+    let is_to_be_listed = is_binding_held(space) && age.is_none_or(|age| age >= BINDING_HOLD);
+    if (closed || is_to_be_listed) && !first.is_empty() {
+        return first.into_iter().find_map(|policy| policy_step(world, policy)).map(Step::Policy);
     }
-    if is_being_confined(space) {
+    if closed {
         if OPENED_BY.iter().any(|kind| world.unseen.contains_key(*kind)) {
             return None; // it stays closed: what is older than the rules may not be known
         }
@@ -310,7 +349,7 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
     refuse_while_unjudged(&mut wanted, unjudged);
     refuse_while_open(&mut wanted, wide.first());
     if is_binding_held(space) {
-        if age.is_none_or(|age| age >= BINDING_HOLD) {
+        if is_to_be_listed {
             let never_governed = world.never_governed().map(str::to_owned).collect();
             let known = in_namespace(&world.snapshot.pods, &space.name).map(|(_, pod)| pod.uid.clone()).collect();
             return Some(Step::List { wanted: Box::new(wanted), never_governed, known });
@@ -322,18 +361,20 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
     }
     let patch = confine(space, &wanted);
     if patch.is_empty() {
-        return last.into_iter().next().and_then(|policy| step(world, policy));
+        let policy = first.into_iter().chain(last).next()?;
+        return policy_step(world, policy).map(Step::Policy);
     }
-    Some(Step::Patch { patch, meaning: Meaning::Updated })
+    let first = first.into_iter().filter_map(|policy| policy_step(world, policy)).collect();
+    Some(Step::Rewrite { first, patch, last: None, meaning: Meaning::Updated })
 }
 
 /// How a policy comes to be as it is wanted.
-fn step(world: &World, (key, wanted): (Key, Option<NetworkPolicySpec>)) -> Option<Step> {
+fn policy_step(world: &World, (key, wanted): (Key, Option<NetworkPolicySpec>)) -> Option<PolicyStep> {
     match wanted {
-        Some(spec) => Some(Step::Policy { key, spec: Box::new(spec) }),
+        Some(spec) => Some(PolicyStep::Apply { key, spec: Box::new(spec) }),
         None => {
             let live = world.snapshot.policies.get(&key)?.clone();
-            Some(Step::Delete { key, live: Box::new(live), empty: true })
+            Some(PolicyStep::Delete { key, live: Box::new(live), empty: true })
         }
     }
 }

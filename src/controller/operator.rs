@@ -26,6 +26,7 @@ use super::{
     status,
     surroundings::Surroundings,
     tell::Teller,
+    troubles::Troubles,
     world::{Work, World},
 };
 use crate::{
@@ -70,6 +71,7 @@ pub struct Operator {
     judged: BTreeMap<String, Judged>,
     told_locations: BTreeMap<String, Location>,
     settled_at: BTreeMap<String, Instant>,
+    troubles: Troubles,
     memory: Memory,
     pace: Pace,
     evictions: eviction::History,
@@ -101,6 +103,7 @@ impl Operator {
             judged: BTreeMap::new(),
             told_locations: BTreeMap::new(),
             settled_at: BTreeMap::new(),
+            troubles: Troubles::default(),
             memory: Memory::default(),
             pace: Pace::default(),
             evictions: eviction::History::default(),
@@ -255,6 +258,7 @@ impl Operator {
     fn start_node(&mut self, name: &str) -> Option<(Operation, BoxFuture<'static, Result<Written, apply::Error>>)> {
         let (Some(node), Some(location)) = (self.world.snapshot.nodes.get(name), self.world.locations.get(name)) else {
             self.told_locations.remove(name);
+            self.memory.forget_node(name);
             return None;
         };
         let before = self.told_locations.insert(name.to_owned(), location.clone());
@@ -282,6 +286,7 @@ impl Operator {
         self.judge(name);
         let Some(space) = self.world.snapshot.namespaces.get(name) else {
             self.settled_at.remove(name);
+            self.troubles.forget(name);
             self.pace.forget(name);
             return None;
         };
@@ -295,16 +300,25 @@ impl Operator {
             self.queue.add(Work::Namespace(name.to_owned()), until);
         }
         self.queue.add(Work::Eviction(name.to_owned()), now);
-        let step = namespace::next(&self.world, space, settled_at.map(|at| now - at));
+        let mut step = namespace::next(&self.world, space, settled_at.map(|at| now - at));
         match &step {
-            Some(_) => self.pace.forget(name),
             None => self.pace.rests(name, now, now.elapsed()),
+            Some(namespace::Step::Rewrite { meaning: Meaning::Closed, .. } | namespace::Step::Settle { .. }) => {
+                self.settled_at.remove(name); // that begins anew
+            }
+            Some(_) => {}
+        }
+        if step.is_some() && self.troubles.are_stubborn(name) {
+            step = namespace::shut(space).or(step);
         }
         let restored = self.memory.policies(&self.world, space, step.as_ref());
         self.tell(restored);
+        if step.is_none() && self.troubles.forget(name) {
+            self.judge(name);
+        }
         let (space, step) = (self.world.snapshot.namespaces.get(name)?, step?);
         let operation = match &step {
-            namespace::Step::Policy { .. } | namespace::Step::Delete { .. } => Operation::NetworkPolicy,
+            namespace::Step::Policy(_) => Operation::NetworkPolicy,
             _ => Operation::Namespace,
         };
         Some((operation, namespace::carry_out(self.client.clone(), space.clone(), step).boxed()))
@@ -334,6 +348,7 @@ impl Operator {
     /// Judges a namespace again, and tells what is new.
     fn judge(&mut self, name: &str) {
         let judged = self.world.snapshot.namespaces.get(name).and_then(|space| judge::judge(&self.world, space));
+        let judged = judged.map(|judged| judged.troubled(self.troubles.lasting(name)));
         let before = self.judged.get(name);
         if before == judged.as_ref() {
             return;
@@ -377,6 +392,12 @@ impl Operator {
                 self.metrics.count(operation, Outcome::Done);
                 self.queue.done(&work);
                 self.tell(tellings(&self.world, &work, &written).into_iter().chain(written.tellings));
+                if let Work::Namespace(name) = &work {
+                    self.pace.forget(name); // the next step is not held up
+                    if written.meaning != Some(Meaning::Shut) {
+                        self.troubles.forget(name);
+                    }
+                }
                 if let (Work::Namespace(name), Some(meaning)) = (&work, written.meaning) {
                     tracing::info!(namespace = %name, ?meaning, "namespace written");
                     if meaning == Meaning::Confined {
@@ -398,7 +419,12 @@ impl Operator {
             }
             Err(error) => {
                 self.metrics.count(operation, error.outcome());
-                let failures = self.queue.failed(work.clone(), Instant::now());
+                let now = Instant::now();
+                let failures = self.queue.failed(work.clone(), now);
+                if let Work::Namespace(name) = &work {
+                    self.pace.rests(name, now, Duration::ZERO); // others' writes do not bring it back at once
+                    self.troubles.add(name, &error, operation);
+                }
                 match error {
                     apply::Error::Conflict | apply::Error::NotFound | apply::Error::Behind(_) => {
                         tracing::debug!(?work, %error, failures, "deciding again");
@@ -440,7 +466,7 @@ fn tellings(world: &World, work: &Work, written: &Written) -> Vec<Telling> {
                 format!("the label domicile.dev/residency names what does not exist: {named}; nothing may start here");
             tellings.push(Telling::warning(subject, "Unresolved", "Confine", note));
         }
-        Some(Meaning::Closed | Meaning::Updated) | None => {}
+        Some(Meaning::Closed | Meaning::Updated | Meaning::Shut) | None => {}
     }
     tellings
 }

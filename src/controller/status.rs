@@ -114,9 +114,9 @@ fn outcome<'a>(
     name: &'a str,
 ) -> Option<Outcome<'a>> {
     let (residency, resolved) = (world.snapshot.residencies.get(name)?, world.residencies.get(name)?);
-    // A namespace that ends before it was confined starts nothing any more.
+    // A namespace that ends starts nothing any more, and what runs in it runs on for as long as it may.
     let matters = |space: &&crate::observe::Namespace| {
-        !space.terminating || judged.get(&space.name).is_some_and(|judged| judged.confined)
+        !space.terminating || judged.get(&space.name).is_none_or(|judged| judged.confined || judged.pods > 0)
     };
     let namespaces = world.naming(name).filter(matters).map(|space| match judged.get(&space.name) {
         Some(judged) => NamespaceOutcome {

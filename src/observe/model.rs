@@ -172,6 +172,23 @@ impl Namespace {
             || keys::CONFINEMENT_ANNOTATIONS.iter().any(|key| self.annotations.contains_key(*key))
     }
 
+    /// Whether everything stands on `other` as it does here by which a confinement is decided.
+    #[must_use]
+    pub fn is_decided_like(&self, other: &Self) -> bool {
+        let pod_security = [keys::POD_SECURITY_ENFORCE, keys::POD_SECURITY_WARN, keys::POD_SECURITY_AUDIT];
+        let decisive = |key: &str| {
+            key == keys::RESIDENCY
+                || keys::CONFINEMENT_LABELS.contains(&key)
+                || pod_security.iter().any(|way| key.starts_with(way))
+        };
+        let labels = |space: &Self| {
+            let kept = space.labels.iter().filter(|(key, _)| decisive(key));
+            kept.map(|(key, value)| (key.clone(), value.clone())).collect::<Map>()
+        };
+        (&self.uid, self.terminating, &self.annotations) == (&other.uid, other.terminating, &other.annotations)
+            && labels(self) == labels(other)
+    }
+
     /// The value that the standing confinement resolves.
     #[must_use]
     pub fn confined_for(&self) -> Option<&str> {

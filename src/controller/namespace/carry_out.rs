@@ -3,11 +3,10 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::{StreamExt as _, TryStreamExt as _, future::try_join, stream};
-use k8s_openapi::api::networking::v1::NetworkPolicySpec;
 use kube::Client;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use super::{Meaning, Step, refuse_while_open, while_being_confined};
+use super::{Meaning, PolicyStep, Step, refuse_while_open, while_being_confined};
 use crate::{
     apply,
     audit::network::opens_more,
@@ -21,6 +20,8 @@ use crate::{
 /// some milliseconds (measured: p99 12 ms); this leaves room for a slow one.
 const SETTLING: Duration = Duration::from_millis(250);
 
+/// So long what is to hold in a namespace waits for a policy.
+const IN_PASSING: Duration = Duration::from_secs(3);
 /// So often an older policy is touched before it counts as one that cannot be narrowed.
 const TOUCHES: usize = 5;
 /// The pause between two touches.
@@ -37,38 +38,42 @@ const TOUCHING: Duration = Duration::from_secs(20);
 pub async fn carry_out(client: Client, space: Namespace, step: Step) -> Result<Written, apply::Error> {
     let name = space.name.clone();
     match step {
-        Step::Close { patch, policies } => {
+        Step::Rewrite { first, patch, last, meaning } => {
             let mut written = Written::default();
-            for policy in policies {
-                match write_policy(client.clone(), policy).await {
-                    Ok(change) => written.changes.extend(change),
-                    Err(error) => {
-                        tracing::warn!(namespace = %name, %error, "a policy cannot be written; closing all the same")
-                    }
-                }
+            for policy in first {
+                written.changes.extend(write_in_passing(client.clone(), &space, policy).await);
             }
-            let after = write(client, &space, &patch).await?;
+            let after = write(client.clone(), &space, &patch).await?;
             written.push(Change::Namespace(Delta::Applied(name, after)));
-            Ok(written.meaning(Meaning::Closed))
+            if let Some(policy) = last {
+                written.changes.extend(write_in_passing(client, &space, policy).await);
+            }
+            Ok(written.meaning(meaning))
         }
-        Step::Policy { key, spec } => {
-            let written = apply_policy(client.clone(), Some((key.clone(), spec))).await;
+        Step::Shut => {
+            let after = apply::close_namespace(client, &space).await?;
+            Ok(Written::one(Change::Namespace(Delta::Applied(name, after))).meaning(Meaning::Shut))
+        }
+        Step::Policy(policy) => {
+            let isolates = matches!(&policy, PolicyStep::Apply { key, .. } if key.name == keys::ISOLATING_POLICY);
+            let written = write_policy(client.clone(), policy).await;
             if let Err(apply::Error::Refused(reason)) = &written
-                && key.name == keys::ISOLATING_POLICY
+                && isolates
             {
                 close_unisolated(client, &space, reason).await?;
             }
             Ok(Written { changes: written?.into_iter().collect(), ..Written::default() })
         }
-        deletion @ Step::Delete { .. } => {
-            Ok(Written { changes: write_policy(client, deletion).await?.into_iter().collect(), ..Written::default() })
-        }
         Step::Open { isolating, permitting, wanted } => {
             let mut changes = Vec::new();
-            changes.extend(apply_policy(client.clone(), isolating).await?);
+            let isolated = write_if_any(client.clone(), isolating).await;
+            if let Err(apply::Error::Refused(reason)) = &isolated {
+                close_unisolated(client.clone(), &space, reason).await?;
+            }
+            changes.extend(isolated?);
             let closing = close(&space, &wanted);
             let (closed, permitted) =
-                try_join(write(client.clone(), &space, &closing), apply_policy(client.clone(), permitting)).await?;
+                try_join(write(client.clone(), &space, &closing), write_if_any(client.clone(), permitting)).await?;
             changes.extend(permitted);
             // One request is judged by several plug-ins and policies, and each looks at the namespace anew: none may have seen it
             // without a rule, above all Pod Security, and another one confined.
@@ -87,21 +92,35 @@ pub async fn carry_out(client: Client, space: Namespace, step: Step) -> Result<W
 }
 
 /// Writes or deletes a policy.
-async fn write_policy(client: Client, step: Step) -> Result<Option<Change>, apply::Error> {
+async fn write_policy(client: Client, step: PolicyStep) -> Result<Option<Change>, apply::Error> {
     match step {
-        Step::Policy { key, spec } => apply_policy(client, Some((key, spec))).await,
-        Step::Delete { key, live, empty } => apply::delete_policy(client, &key, &live, empty).await.map(|()| None),
-        _ => Ok(None), // no other step is one for a policy
+        PolicyStep::Apply { key, spec } => {
+            let policy = apply::apply_policy(client, &key, *spec).await?;
+            Ok(Some(Change::Policy(Delta::Applied(key, policy))))
+        }
+        PolicyStep::Delete { key, live, empty } => {
+            apply::delete_policy(client, &key, &live, empty).await.map(|()| None) // the watch says when it is gone
+        }
     }
 }
 
-async fn apply_policy(
-    client: Client,
-    wanted: Option<(Key, Box<NetworkPolicySpec>)>,
-) -> Result<Option<Change>, apply::Error> {
-    let Some((key, spec)) = wanted else { return Ok(None) };
-    let policy = apply::apply_policy(client, &key, *spec).await?;
-    Ok(Some(Change::Policy(Delta::Applied(key, policy))))
+/// Writes or deletes a policy if that is done soon; what it is written with does not wait for it.
+async fn write_in_passing(client: Client, space: &Namespace, step: PolicyStep) -> Option<Change> {
+    let written = match timeout(IN_PASSING, write_policy(client, step)).await {
+        Ok(written) => written,
+        Err(_) => Err(apply::Error::TimedOut(IN_PASSING)),
+    };
+    written.unwrap_or_else(|error| {
+        tracing::warn!(namespace = %space.name, %error, "a policy cannot be written; what is to hold is, all the same");
+        None
+    })
+}
+
+async fn write_if_any(client: Client, step: Option<PolicyStep>) -> Result<Option<Change>, apply::Error> {
+    match step {
+        Some(step) => write_policy(client, step).await,
+        None => Ok(None),
+    }
 }
 
 /// Nothing may start in a namespace that cannot be isolated.
@@ -117,20 +136,22 @@ async fn close_unisolated(client: Client, space: &Namespace, reason: &str) -> Re
 }
 
 /// Writes a confinement. Where the API server does not take it (others' annotations may have used up what an object can
-/// hold), the namespace is closed by taking its mode away, which is a label and always fits.
+/// hold), or others write the namespace so often that it comes too late each time, the namespace is closed by taking a key
+/// away, which always fits.
 pub(in crate::controller) async fn write(
     client: Client,
     space: &Namespace,
     patch: &NamespacePatch,
 ) -> Result<Namespace, apply::Error> {
     let answer = apply::patch_namespace(client.clone(), space, patch).await;
-    if let Err(apply::Error::Refused(reason)) = &answer
-        && space.labels.contains_key(keys::ENFORCEMENT)
-    {
-        tracing::warn!(namespace = %space.name, %reason, "a confinement cannot be written; closing the namespace");
-        let gone = [keys::ENFORCEMENT, keys::PEER].map(|key| (key.to_owned(), None));
-        let closed = NamespacePatch { labels: gone.into(), ..NamespacePatch::default() };
-        apply::patch_namespace(client, space, &closed).await?;
+    let why = match &answer {
+        Err(apply::Error::Refused(reason)) => reason.clone(),
+        Err(error @ apply::Error::Outrun) => error.to_string(),
+        _ => return answer,
+    };
+    if space.labels.contains_key(keys::ENFORCEMENT) {
+        tracing::warn!(namespace = %space.name, why, "a confinement cannot be written; closing the namespace");
+        apply::close_namespace(client, space).await?;
     }
     answer
 }
