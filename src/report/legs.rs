@@ -251,13 +251,18 @@ fn tenants_policies(findings: &[&Finding]) -> Option<Judgement> {
         of_a_tenant || (finding.rule == cluster_network::ACCEPTS && finding.verdict == Verdict::NonCompliant)
     };
     let open: Vec<String> = findings.iter().filter(opens).map(|finding| finding.subject.to_string()).collect();
-    (!open.is_empty()).then(|| {
+    if !open.is_empty() {
         let mut names: Vec<&str> = open.iter().map(String::as_str).collect();
         names.dedup();
-        Judgement::no(
-            "TenantPolicyOpensMore",
-            format!("policies of others open more than is permitted: {}", some_of(names)),
-        )
+        let message = format!("policies of others open more than is permitted: {}", some_of(names));
+        return Some(Judgement::no("TenantPolicyOpensMore", message));
+    }
+    let unjudged = |finding: &&&Finding| finding.subject.kind == "NetworkPolicy" && finding.rule == network::SIZE;
+    let large: Vec<String> = findings.iter().filter(unjudged).map(|finding| finding.subject.to_string()).collect();
+    (!large.is_empty()).then(|| {
+        let names = some_of(large.iter().map(String::as_str));
+        let message = format!("policies of others are too large to be judged, and may open anything: {names}");
+        Judgement::unknown("TenantPolicyUnjudged", message)
     })
 }
 
