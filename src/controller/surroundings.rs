@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use kube::{Client, core::GroupVersionKind, discovery};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 use super::{
     canary,
@@ -17,6 +17,8 @@ use crate::domain::Mutation;
 const SOON: Duration = Duration::from_millis(300);
 /// The wait otherwise.
 const LATER: Duration = Duration::from_secs(10);
+/// So long a look may take; what was seen before it is past.
+const LIMIT: Duration = Duration::from_secs(30);
 /// So often the canary must be found unpinned in a row before that counts, where this operator serves the webhook: it has
 /// just started, or a question was lost. Every confinement says what mutates, so nothing is written for a moment's sake.
 const MISSES: u32 = 20;
@@ -38,7 +40,10 @@ pub fn start(client: &Client, own_namespace: &str, has_webhook: bool) -> watch::
     tokio::spawn(async move {
         let mut misses = 0;
         loop {
-            let mut found = look(&client, &own_namespace).await;
+            let mut found = timeout(LIMIT, look(&client, &own_namespace)).await.unwrap_or_else(|_| {
+                tracing::warn!("the API server does not say how the admission policies stand");
+                Surroundings::default()
+            });
             found.canary.mutation = found.canary.mutation.and_then(|seen| believed(seen, &mut misses, has_webhook));
             let clear = found.installed.is_some() && found.canary.refused && found.canary.mutation.is_some();
             sink.send_if_modified(|known| {

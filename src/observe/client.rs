@@ -1,10 +1,19 @@
 //! The client that everything is read and written with.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::BodyExt as _;
 use kube::{Client, Config, client::ClientBuilder};
-use tower::util::{MapRequestLayer, MapResponseLayer};
+use tower::{
+    timeout::TimeoutLayer,
+    util::{MapRequestLayer, MapResponseLayer},
+};
+
+/// So long an API server may take to begin an answer. Where something else takes connections for it and never answers, kube's
+/// watches would wait for ever.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// A client, whose watches begin with what the cluster really holds, and which reads whatever an API server sends.
 ///
@@ -32,7 +41,11 @@ pub fn connect(config: Config) -> Result<Client, kube::Error> {
         })
     };
     let builder = ClientBuilder::try_from(config)?;
-    Ok(builder.with_layer(&MapRequestLayer::new(current)).with_layer(&MapResponseLayer::new(readable)).build())
+    Ok(builder
+        .with_layer(&TimeoutLayer::new(SILENCE))
+        .with_layer(&MapRequestLayer::new(current))
+        .with_layer(&MapResponseLayer::new(readable))
+        .build())
 }
 
 /// What an API server sends, made UTF-8 as it arrives.

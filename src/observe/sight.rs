@@ -14,7 +14,7 @@ const LASTING: Duration = Duration::from_secs(60);
 /// A list that goes on arriving may take so long.
 const LONGEST_LIST: Duration = Duration::from_secs(300);
 /// A watch that has not failed for so long stands, though it has had nothing to tell: one that cannot begin fails sooner, after the
-/// 30 s that a connection may take, or after its turn at the API server.
+/// 30 s that a connection and the beginning of an answer may take.
 const QUIET: Duration = Duration::from_secs(60);
 
 /// Trouble that a watch is in: it has failed, or began to list anew.
