@@ -64,8 +64,9 @@ pub struct DataCenterSpec {
     #[schemars(length(max = 64))]
     #[x_kube(validation = no_overlaps())]
     pub networks: Vec<CidrText>,
-    /// Pod addresses inside `networks`, by default the nodes' podCIDRs. They are not permitted by address: pods of
-    /// ungoverned namespaces have them too.
+    /// Addresses of pods, by default the nodes' podCIDRs. They are not permitted by address: pods of ungoverned namespaces
+    /// have them too. Where they are named, name all: a governed pod here whose address is neither in these nor in `networks`
+    /// is a finding.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     #[x_kube(validation = no_overlaps())]

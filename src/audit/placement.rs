@@ -50,13 +50,28 @@ fn held(scene: &Scene<'_>, key: &Key, pod: &Pod) -> Option<Finding> {
     Some(finding(key, pod, Verdict::NonCompliant, "domicile/held-pod", message, replace(scene, pod)))
 }
 
-/// It has an address and no node, so no kubelet gave it that.
-fn status(_: &Scene<'_>, key: &Key, pod: &Pod) -> Option<Finding> {
-    let address = pod.addresses.first().filter(|_| pod.node.is_none())?;
-    let message = format!(
-        "it has the address {address} and no node: whoever wrote that may have named any, and policies that select the pod open it"
-    );
-    let remedy = "delete it".to_owned();
+/// It has an address that no kubelet gave it, for want of a node, or that no pod can have where its node stands.
+fn status(scene: &Scene<'_>, key: &Key, pod: &Pod) -> Option<Finding> {
+    let (message, remedy) = match &pod.node {
+        None => {
+            let address = pod.addresses.first()?;
+            let message = format!(
+                "it has the address {address} and no node: whoever wrote that may have named any, and policies that select the pod open it"
+            );
+            (message, "delete it".to_owned())
+        }
+        Some(node) => {
+            let Some(Location::Verified { data_center, .. }) = scene.locations.get(node) else { return None };
+            let address = scene.residencies.iter().find_map(|residency| residency.strange_address(pod, data_center))?;
+            let message = format!(
+                "it has the address {address}, which is in neither podNetworks nor networks of data center {data_center}, where its node {node} stands; policies that select the pod open it"
+            );
+            let remedy = format!(
+                "if pods have such addresses there, name them in spec.podNetworks of DataCenter {data_center}; if not, the kubelet of {node} has written what is not so: take the node out of the cluster"
+            );
+            (message, remedy)
+        }
+    };
     Some(finding(key, pod, Verdict::NonCompliant, "domicile/pod-status", message, remedy))
 }
 

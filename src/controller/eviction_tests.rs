@@ -58,7 +58,7 @@ impl Stage {
         let space = Namespace {
             name: "shop".into(),
             labels: labels.iter().map(owned).collect(),
-            annotations: more.iter().chain(&[(keys::REFUSED_BECAUSE, "-")]).map(owned).collect(),
+            annotations: [(keys::REFUSED_BECAUSE, "-")].iter().chain(more).map(owned).collect(),
             ..Namespace::default()
         };
         self.world.absorb(Change::Namespace(Delta::Applied("shop".into(), space)));

@@ -186,14 +186,20 @@ pub fn is_pinned(pins: &Map, named: &Residencies) -> bool {
     named.names().all(|name| pins.get(name).is_some_and(|value| value == "true"))
 }
 
-/// Whether a pod runs on a node that is not verified for every residency, or has an address without one: whoever wrote that may
-/// have named any, and others' network policies open it to peers.
+/// Whether a pod runs on a node that is not verified for every residency, or has an address that no kubelet there gave it: whoever
+/// wrote that may have named any, and others' network policies open it to peers.
 #[must_use]
 pub fn stands_outside(pod: &Pod, held: &[&Residency], locations: &BTreeMap<String, Location>) -> bool {
-    let Some(node) = &pod.node else { return pod.is_active() && !pod.addresses.is_empty() };
-    let jurisdiction = locations.get(node).map_or(crate::domain::Jurisdiction::UNKNOWN, Location::jurisdiction);
-    let inside = |residency: &&Residency| residency.jurisdictions.iter().any(|wanted| jurisdiction.satisfies(*wanted));
-    pod.is_active() && !held.iter().all(inside)
+    if !pod.is_active() {
+        return false;
+    }
+    let Some(node) = &pod.node else { return !pod.addresses.is_empty() };
+    let Some(Location::Verified { data_center, jurisdiction }) = locations.get(node) else { return !held.is_empty() };
+    let inside = |residency: &&Residency| {
+        residency.jurisdictions.iter().any(|wanted| jurisdiction.satisfies(*wanted))
+            && residency.strange_address(pod, data_center).is_none()
+    };
+    !held.iter().all(inside)
 }
 
 /// Whether `residency` permits what another allows: it allows the same, or the addresses lie in its networks.

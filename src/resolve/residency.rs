@@ -1,6 +1,9 @@
 //! What one `DataResidency` comes to in this cluster.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use crate::{
     api::{
@@ -13,7 +16,7 @@ use crate::{
     domain::{
         Cidr, Exposure, Finding, Ingress, Jurisdiction, Leg, Mode, Permitting, Subject, TenantPolicies, Verdict, keys,
     },
-    observe::{Class, Node},
+    observe::{Class, Node, Pod},
 };
 
 use super::{Facilities, Facility, Location, WantedClass, proven};
@@ -66,6 +69,8 @@ pub struct Residency {
     pub zones: BTreeSet<String>,
     /// Addresses that governed pods may reach at any port, the attested control plane among them, without pod networks.
     pub networks: Vec<Cidr>,
+    /// What addresses pods can have in those of its data centers that name them: `podNetworks` and `networks`.
+    pub pod_addresses: BTreeMap<String, Vec<Cidr>>,
     /// Where the API servers stand, as far as that is attested.
     pub control_plane: Vec<Cidr>,
     /// Further destinations.
@@ -95,6 +100,13 @@ pub struct Residency {
 }
 
 impl Residency {
+    /// An address of a pod that runs in `data_center` which no pod can have there; `None` where that is not known.
+    #[must_use]
+    pub fn strange_address(&self, pod: &Pod, data_center: &str) -> Option<IpAddr> {
+        let known = self.pod_addresses.get(data_center)?;
+        pod.addresses.iter().copied().find(|address| !known.iter().any(|block| block.contains_address(*address)))
+    }
+
     /// The residency of the canary namespace: it permits nothing, and asks only what no pod of a cluster could break
     /// unseen.
     #[must_use]
@@ -107,6 +119,7 @@ impl Residency {
             eligible_nodes: 0,
             zones: BTreeSet::new(),
             networks: Vec::new(),
+            pod_addresses: BTreeMap::new(),
             control_plane: Vec::new(),
             egress: Vec::new(),
             ingress: Vec::new(),
@@ -247,6 +260,7 @@ fn resolve_one(
         data_centers: present.iter().map(|facility| facility.name.clone()).collect(),
         eligible_nodes: ours.iter().map(|facility| sites.in_data_center(&facility.name)).sum(),
         networks: networks(&ours, sites, &egress),
+        pod_addresses: ours.iter().filter_map(|facility| pod_addresses(facility)).collect(),
         control_plane: ours.iter().flat_map(|facility| facility.control_plane.iter().copied()).collect(),
         ingress_policy: match spec.network.ingress.policy {
             IngressPolicy::Restricted => Ingress::Restricted,
@@ -279,6 +293,12 @@ fn resolve_one(
 fn no_data_center(jurisdictions: &BTreeSet<Jurisdiction>) -> String {
     let codes: Vec<&str> = jurisdictions.iter().map(|jurisdiction| jurisdiction.code()).collect();
     format!("this cluster has no data center in {} with a verified node", codes.join(" or "))
+}
+
+/// What addresses pods can have in a facility, by its name; `None` where it names no pod networks.
+fn pod_addresses(facility: &Facility) -> Option<(String, Vec<Cidr>)> {
+    let all = facility.pod_networks.iter().chain(&facility.networks).copied().collect();
+    (!facility.pod_networks.is_empty()).then(|| (facility.name.clone(), all))
 }
 
 /// Addresses inside the facilities, of the API servers, and those allowed at every port, without the addresses of pods.
