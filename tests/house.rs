@@ -208,6 +208,13 @@ fn policies_bind_every_mode_and_the_keys_are_one_closed_list() {
     }
 }
 
+#[test]
+fn annotations_that_say_the_address_of_a_pod_are_one_closed_list() {
+    let pods = fs::read_to_string(root().join("charts/domicile/policies/pods.yaml")).unwrap();
+    let list = domicile::domain::keys::ADDRESS_ANNOTATIONS.map(|key| format!("'{key}'")).join(", ");
+    assert_eq!(pods.matches(&format!("[{list}]")).count(), 2, "pods.yaml asks for another list than [{list}]");
+}
+
 /// The rule ids in a text, found by what stands before and after them.
 fn rules(text: &str, before: &str, after: char) -> BTreeSet<String> {
     let found = text.split(before).skip(1).filter_map(|rest| rest.split_once(after)).map(|(id, _)| id);

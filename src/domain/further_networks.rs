@@ -1,10 +1,10 @@
 //! Annotations that give a pod a network or an address which network policies do not reach, or which may lie abroad.
 //!
 //! From the sources of network plugins and clouds, in `further-networks.csv` of the chart: Helm puts the same list into the
-//! policies. Left out on purpose is what a plugin writes on every pod by itself (`ovn.kubernetes.io/logical_switch`,
-//! `k8s.ovn.org/pod-networks`), and what only chooses among the cluster's own addresses (`cni.projectcalico.org/ipv4pools`,
-//! `ipam.cilium.io/ip-pool`): policies hold there. A key is listed whole; who looks for parts of keys would look through
-//! everything that a tenant writes.
+//! policies. Left out on purpose is what a plugin writes on every pod by itself (`ovn.kubernetes.io/logical_switch`, and the
+//! address of a pod: see [`super::keys::ADDRESS_ANNOTATIONS`]), and what only chooses among the cluster's own addresses
+//! (`cni.projectcalico.org/ipv4pools`, `ipam.cilium.io/ip-pool`): policies hold there. A key is listed whole; who looks for
+//! parts of keys would look through everything that a tenant writes.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 

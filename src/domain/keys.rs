@@ -64,6 +64,16 @@ pub const CONFINEMENT_ANNOTATIONS: [&str; 12] = [
     HELD_ROLE_BINDINGS,
 ];
 
+/// Annotations in which network plugins write the address that they gave a pod, and from which some take it while its status has none
+/// (Calico, Amazon VPC CNI, OVN-Kubernetes, Kube-OVN): those of `pods.yaml`.
+pub const ADDRESS_ANNOTATIONS: [&str; 5] = [
+    "cni.projectcalico.org/podIP",
+    "cni.projectcalico.org/podIPs",
+    "vpc.amazonaws.com/pod-ips",
+    "k8s.ovn.org/pod-networks",
+    "ovn.kubernetes.io/ip_address",
+];
+
 /// The value of [`REFUSED_BECAUSE`] while a confinement is being written.
 pub const BEING_CONFINED: &str = "being confined";
 

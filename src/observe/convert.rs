@@ -136,6 +136,9 @@ impl Pod {
         let privilege = privilege::of(&spec);
         let host_network = spec.host_network.unwrap_or_default();
         let ips = status.pod_ips.unwrap_or_default();
+        let annotations = metadata.annotations.unwrap_or_default();
+        // Calico says by an empty one that there is none any more.
+        let is_said = |key: &&str| ips.is_empty() && annotations.get(*key).is_some_and(|address| !address.is_empty());
         let pins = spec
             .node_selector
             .unwrap_or_default()
@@ -154,7 +157,8 @@ impl Pod {
             terminating: metadata.deletion_timestamp.is_some(),
             host_network,
             privilege,
-            further_network: further_networks.find(&metadata.annotations.unwrap_or_default()).map(str::to_owned),
+            further_network: further_networks.find(&annotations).map(str::to_owned),
+            address_annotation: keys::ADDRESS_ANNOTATIONS.into_iter().find(is_said).map(str::to_owned),
             inline_volumes: spec.volumes.0,
             addresses: if host_network { Vec::new() } else { ips.iter().filter_map(|ip| ip.ip.parse().ok()).collect() },
             owner: controller(metadata.owner_references),

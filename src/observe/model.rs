@@ -247,6 +247,8 @@ pub struct Pod {
     pub privilege: Option<String>,
     /// The annotation by which it has a network beside the cluster's, which network policies do not reach either.
     pub further_network: Option<String>,
+    /// The annotation that says an address of it while its status says none: network plugins may follow that.
+    pub address_annotation: Option<String>,
     /// Volumes that reach the network or the host past any claim.
     pub inline_volumes: Inline,
     /// Its own addresses, unless it shares its node's.

@@ -182,6 +182,21 @@ mod tests {
     }
 
     #[test]
+    fn an_annotation_says_an_address_until_the_status_does() {
+        let says = |key: &str, address: &str, ips: Value| {
+            let pod = json!({"metadata": {"annotations": {key: address}}, "status": {"podIPs": ips}});
+            Pod::from(serde_json::from_value::<LivePod>(pod).unwrap()).address_annotation
+        };
+        for key in keys::ADDRESS_ANNOTATIONS {
+            assert_eq!(says(key, "198.51.100.66", Value::Null).as_deref(), Some(key));
+            assert_eq!(says(key, "198.51.100.66", json!([])).as_deref(), Some(key));
+            assert_eq!(says(key, "198.51.100.66", json!([{"ip": "10.0.0.7"}])), None);
+            assert_eq!(says(key, "", Value::Null), None);
+        }
+        assert_eq!(says("cni.projectcalico.org/ipv4pools", "198.51.100.66", Value::Null), None);
+    }
+
+    #[test]
     fn of_pins_no_more_are_kept_than_a_namespace_can_name() {
         let pins = |number: usize| -> Value {
             (0..number)

@@ -1,5 +1,7 @@
 //! Ways out that somebody found in this product, each tried as he tried it. None may open again.
 
+use domicile::domain::keys::ADDRESS_ANNOTATIONS;
+
 use crate::{placement::on_the_mainland, support::prelude::*};
 
 const FINALIZE: &str = "finalize";
@@ -119,6 +121,45 @@ fn an_address_that_was_forged_before_the_label_is_told_and_opens_nothing() {
         let passes = stage.passes(&format!("{}/web", shop.name), "198.51.100.66", 443);
         when(!passes, || "it is allowed".into())
     });
+}
+
+/// N22: while its status has none, network plugins take a pod's address from what they wrote on it themselves.
+#[test]
+fn n22_no_annotation_gives_a_pod_an_address() {
+    let stage = shared();
+    let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
+    // The tenants of these tests may write pods everywhere, as a network plugin may; this one may in his namespaces.
+    let owner = stage.user(&format!("owner-of-{}", shop.name), &[]);
+    let rights = format!(
+        "{{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {{name: owner}}, roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: e2e-tenant}}, \
+         subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: {}}}]}}",
+        owner.name
+    );
+    let seen = json!({"metadata": {"labels": {"seen": "true"}}});
+    for space in [&shop, &free] {
+        space.accepts(rights.as_str());
+        space.accepts(space.pod("ghost").with("spec: {schedulingGates: [{name: example.com/never}]}"));
+        eventually("RBAC lets the owner write pods", SOON, || {
+            let reply = owner.patch(&POD, &space.name, "ghost", &seen);
+            when(reply.ok(), || reply.message)
+        });
+    }
+    let path = status(&POD, &shop.name, "ghost");
+    for key in ADDRESS_ANNOTATIONS {
+        let says = |address: Value| json!({"metadata": {"annotations": {key: address}}});
+        let abroad = says(json!("198.51.100.66"));
+        free.would_ask(bare_pod("web").with(&abroad.to_string())).expected();
+        let said = shop.would_ask(shop.pod("web").with(&abroad.to_string())).refused("[domicile/pod-status]");
+        assert!(said.contains(key) && said.contains("Remove it"), "{said}");
+        owner.patch(&POD, &free.name, "ghost", &abroad).expected();
+        owner.patch(&POD, &shop.name, "ghost", &abroad).refused("[domicile/pod-status]");
+        owner.patch_at(&path, Patch::Merge, &abroad).refused("[domicile/pod-status]");
+        // What a plugin wrote may stay and go, and says nothing else.
+        stage.tenant.patch_at(&path, Patch::Merge, &says(json!("10.20.0.66"))).expected();
+        owner.patch(&POD, &shop.name, "ghost", &seen).expected();
+        owner.patch(&POD, &shop.name, "ghost", &abroad).refused("[domicile/pod-status]");
+        owner.patch(&POD, &shop.name, "ghost", &says(Value::Null)).expected();
+    }
 }
 
 /// S1: annotations pass by the status, too.
