@@ -43,6 +43,43 @@ fn n13_a_service_account_of_another_namespace_opens_no_connection() {
     });
 }
 
+/// By a token it would act as an account of the namespace, whose connections are its own.
+#[test]
+fn n13_a_service_account_of_another_namespace_gets_no_token() {
+    let stage = shared();
+    let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
+    let rbac = "apiVersion: rbac.authorization.k8s.io/v1";
+    let _role = stage.makes(format!("{{{rbac}, kind: ClusterRole, metadata: {{name: asking-for-tokens}}, rules: [{{apiGroups: [''], resources: [serviceaccounts/token], verbs: [create]}}]}}"));
+    let homes = [free.name.as_str(), &shop.name, "kube-system"];
+    let subjects: Vec<Value> =
+        homes.iter().map(|home| json!({"kind": "ServiceAccount", "name": "default", "namespace": home})).collect();
+    let _bound = stage.makes(format!("{{{rbac}, kind: ClusterRoleBinding, metadata: {{name: asking-for-tokens}}, roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: asking-for-tokens}}, subjects: {}}}", json!(subjects)));
+    for space in [&shop, &free] {
+        space.has_its_account();
+    }
+    let ask = |by: &User, space: &Namespace| {
+        let path = format!("{}/token", SERVICE_ACCOUNT.path(&space.name, "default"));
+        by.post(&path, &json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 600}}))
+    };
+    let outsider = stage.service_account(&free.name, "default");
+    eventually("RBAC lets the outsider ask", SOON, || {
+        let reply = ask(&outsider, &free);
+        when(reply.ok(), || reply.message)
+    });
+    let said = ask(&outsider, &shop).refused("[domicile/token]");
+    assert!(said.contains("verb connect") && said.contains(&outsider.name), "{said}");
+    for user in [stage.service_account(&shop.name, "default"), stage.service_account("kube-system", "default")] {
+        ask(&user, &shop).expected();
+    }
+    ask(&stage.tenant, &shop).expected();
+    let _verb = stage.makes(format!("{{{rbac}, kind: ClusterRole, metadata: {{name: mainland-tokens}}, rules: [{{apiGroups: [domicile.dev], resources: [dataresidencies], resourceNames: [mainland], verbs: [connect]}}]}}"));
+    let _given = stage.makes(format!("{{{rbac}, kind: ClusterRoleBinding, metadata: {{name: mainland-tokens}}, roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: mainland-tokens}}, subjects: [{}]}}", subjects[0]));
+    eventually("with the verb connect it gets one", SOON, || {
+        let reply = ask(&outsider, &shop);
+        when(reply.ok(), || reply.message)
+    });
+}
+
 #[test]
 fn m25_a_role_binding_gives_foreign_service_accounts_nothing() {
     let stage = shared();
