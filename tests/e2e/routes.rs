@@ -53,6 +53,7 @@ fn n2_n10_kinds_of_add_ons_open_nothing() {
     for (group, version, kind, plural, rule) in [
         ("cilium.io", "v2", "CiliumNetworkPolicy", "ciliumnetworkpolicies", "[domicile/network-kind]"),
         ("crd.projectcalico.org", "v1", "NetworkPolicy", "networkpolicies", "[domicile/network-kind]"),
+        ("crd.projectcalico.org", "v1", "NetworkSet", "networksets", "[domicile/network-kind]"),
         ("k8s.cni.cncf.io", "v1beta1", "MultiNetworkPolicy", "multi-networkpolicies", "[domicile/network-kind]"),
         ("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes", "[domicile/route]"),
         ("traefik.io", "v1alpha1", "IngressRouteTCP", "ingressroutetcps", "[domicile/route]"),
@@ -71,6 +72,60 @@ fn n2_n10_kinds_of_add_ons_open_nothing() {
             when(reply.ok(), || format!("{} {}", reply.code, reply.message))
         });
         ask(&shop).refused(rule);
+    }
+}
+
+/// N2: what a network plugin writes itself of pods and addresses is its own, and no tenant's.
+#[test]
+fn n2_what_a_network_plugin_writes_no_tenant_writes() {
+    let stage = shared();
+    let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
+    // Tenants have what `serves` gives in every namespace, as a plugin has; the owner has it in these two.
+    let owner = stage.user(&format!("owner-of-{}", shop.name), &[]);
+    for (group, version, kind, plural, change) in [
+        (
+            "networking.k8s.aws",
+            "v1alpha1",
+            "PolicyEndpoint",
+            "policyendpoints",
+            json!({"spec": {"egress": [{"cidr": "198.51.100.66"}]}}),
+        ),
+        (
+            "cilium.io",
+            "v2",
+            "CiliumEndpoint",
+            "ciliumendpoints",
+            json!({"status": {"networking": {"addressing": [{"ipv4": "198.51.100.66"}]}}}),
+        ),
+    ] {
+        let _served = serves(&stage, group, version, kind, plural);
+        for space in [&shop, &free] {
+            space.accepts(format!(
+                "{{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {{name: {plural}}}, roleRef: {{{RBAC}, kind: ClusterRole, name: 'e2e:{plural}.{group}'}}, subjects: [{{{RBAC}, kind: User, name: {}}}]}}",
+                owner.name
+            ));
+        }
+        let ask = |by: &User, space: &Namespace| asks(by, space, group, version, kind, plural, &json!({"any": "thing"}));
+        eventually(&format!("{kind} passes where nothing is governed"), SOON, || {
+            let reply = ask(&owner, &free);
+            when(reply.ok(), || format!("{} {}", reply.code, reply.message))
+        });
+        eventually(&format!("{kind} is refused"), SOON, || {
+            let reply = ask(&owner, &shop);
+            when(reply.message.contains("[domicile/network-kind]"), || format!("{} {}", reply.code, reply.message))
+        });
+        eventually(&format!("a plugin may write {kind}"), SOON, || {
+            let reply = ask(&stage.tenant, &shop);
+            when(reply.ok(), || format!("{} {}", reply.code, reply.message))
+        });
+        // Nor does he change what the plugin wrote.
+        let all = format!("/apis/{group}/{version}/namespaces/{}/{plural}", shop.name);
+        let written = json!({"apiVersion": format!("{group}/{version}"), "kind": kind, "metadata": {"name": "web"}});
+        stage.tenant.post(&all, &written).expected();
+        let path = format!("{all}/web");
+        owner.patch_at(&path, Patch::Merge, &change).refused("[domicile/network-kind]");
+        owner.patch_at(&path, Patch::Merge, &json!({"metadata": {"labels": {"seen": "true"}}})).expected();
+        stage.tenant.patch_at(&path, Patch::Merge, &change).expected();
     }
 }
 
