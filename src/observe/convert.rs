@@ -42,6 +42,10 @@ const MIRRORED: [&str; 2] = ["mirror.linkerd.io/exported", "mirror.linkerd.io/fe
 /// Annotations by which a Service is that of other clusters or networks, too (Cilium, Tailscale), unless they say `false`: those of
 /// `exposure.yaml`.
 const EXPORTED: [&str; 3] = ["service.cilium.io/global", "io.cilium/global-service", "tailscale.com/expose"];
+/// The annotation by which Google's load balancers reach the pods of a Service.
+const NEG: &str = "cloud.google.com/neg";
+/// What it may say, blanks left out, since it names no ports: that of `exposure.yaml`.
+const WITHOUT_PORTS: [&str; 3] = [r#"{"ingress":true}"#, r#"{"ingress":false}"#, "{}"];
 
 impl From<LiveNode> for Node {
     fn from(node: LiveNode) -> Self {
@@ -338,6 +342,8 @@ pub fn exposed_service(service: &core::Service) -> Option<Exposed> {
     let is_exported = |key: &str| annotations.and_then(|all| all.get(key)).is_some_and(|value| value != "false");
     let mirrored = MIRRORED.into_iter().find(|key| labels.is_some_and(|labels| labels.contains_key(*key)));
     let mirrored = mirrored.or_else(|| EXPORTED.into_iter().find(|key| is_exported(key)));
+    let names_ports = |value: &str| !WITHOUT_PORTS.contains(&value.replace(' ', "").as_str());
+    let mirrored = mirrored.or_else(|| annotations?.get(NEG).filter(|value| names_ports(value)).map(|_| NEG));
     let how = match kind {
         "LoadBalancer" | "NodePort" | "ExternalName" => kind,
         _ if external_ips => "externalIPs",
@@ -405,7 +411,23 @@ mod tests {
             include_str!("../../charts/domicile/policies/exposure.yaml"),
         );
         assert!(PLACING.iter().all(|key| storage.contains(&format!("'{key}'"))));
-        assert!(MIRRORED.iter().chain(&EXPORTED).all(|key| exposure.contains(&format!("'{key}'"))));
+        assert!(MIRRORED.iter().chain(&EXPORTED).chain(&[NEG]).all(|key| exposure.contains(&format!("'{key}'"))));
+        let without_ports = WITHOUT_PORTS.map(|value| format!("'{value}'")).join(", ");
+        assert!(exposure.contains(&format!("in [{without_ports}]")), "{without_ports}");
+    }
+
+    #[test]
+    fn a_service_that_names_ports_to_load_balancers_is_exposed() {
+        let mirrored = |value: &str| {
+            let service = serde_json::json!({"metadata": {"annotations": {NEG: value}}, "spec": {}});
+            exposed_service(&serde_json::from_value(service).unwrap()).and_then(|exposed| exposed.mirrored)
+        };
+        for value in [r#"{"ingress":true}"#, r#"{ "ingress": true }"#, r#"{"ingress": false}"#, "{}"] {
+            assert_eq!(mirrored(value), None, "{value}");
+        }
+        for value in [r#"{"exposed_ports": {"80":{}}}"#, r#"{"ingress": true, "Exposed_Ports": {"80":{}}}"#, ""] {
+            assert_eq!(mirrored(value), Some(NEG), "{value}");
+        }
     }
 
     #[test]

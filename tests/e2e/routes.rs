@@ -63,6 +63,9 @@ fn n2_n10_kinds_of_add_ons_open_nothing() {
         ("networking.istio.io", "v1", "Gateway", "gateways", "[domicile/route]"),
         ("elbv2.k8s.aws", "v1beta1", "TargetGroupBinding", "targetgroupbindings", "[domicile/route]"),
         ("multicluster.x-k8s.io", "v1alpha1", "ServiceExport", "serviceexports", "[domicile/route]"),
+        ("net.gke.io", "v1", "ServiceExport", "serviceexports", "[domicile/route]"),
+        ("networking.fleet.azure.com", "v1alpha1", "ServiceExport", "serviceexports", "[domicile/route]"),
+        ("networking.fleet.azure.com", "v1alpha1", "MultiClusterService", "multiclusterservices", "[domicile/route]"),
     ] {
         let _served = serves(&stage, group, version, kind, plural);
         let ask =
@@ -179,6 +182,41 @@ fn n10_a_service_is_mirrored_to_no_other_cluster() {
             .tenant
             .patch_at(&status, Patch::Merge, &crate::support::manifest::parse(&change))
             .refused("[domicile/route]");
+    }
+}
+
+/// N10: Google's load balancers reach the pods of a Service that names ports to them. What GKE writes on Services itself names none.
+#[test]
+fn n10_a_service_names_no_ports_to_load_balancers() {
+    let stage = shared();
+    let _open = stage.makes_residency("balancing", "{jurisdictions: [CN], network: {exposure: Allow}}");
+    let (shop, free, open) = (stage.governed("mainland"), stage.ungoverned(), stage.governed("balancing"));
+    let service = |name: &str, neg: &str| {
+        let note = json!({"metadata": {"annotations": {"cloud.google.com/neg": neg}}});
+        Manifest::from("{apiVersion: v1, kind: Service, metadata: {}, spec: {ports: [{port: 80}]}}")
+            .named(name)
+            .with(&note.to_string())
+    };
+    for (number, harmless) in [r#"{"ingress":true}"#, r#"{"ingress": true}"#].into_iter().enumerate() {
+        shop.accepts(service(&format!("own-{number}"), harmless));
+    }
+    for (number, naming) in [
+        r#"{"exposed_ports":{"80":{}}}"#,
+        r#"{"ingress": true, "exposed_ports": {"80":{"name": "web"}}}"#,
+        r#"{"exposed\u005fports":{"80":{}}}"#,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let balanced = service(&format!("web-{number}"), naming);
+        let said = shop.rejects(balanced.clone(), "[domicile/route]");
+        assert!(said.contains("cloud.google.com/neg") && said.contains("Remove it"), "{said}");
+        free.accepts(balanced.clone());
+        open.accepts(balanced);
+        let change = json!({"metadata": {"annotations": {"cloud.google.com/neg": naming}}});
+        stage.tenant.patch(&SERVICE, &shop.name, "own-0", &change).refused("[domicile/route]");
+        let status = format!("{}/status", SERVICE.path(&shop.name, "own-0"));
+        stage.tenant.patch_at(&status, Patch::Merge, &change).refused("[domicile/route]");
     }
 }
 

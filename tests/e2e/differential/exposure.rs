@@ -29,6 +29,14 @@ fn service() -> Json {
         &["mirror.linkerd.io/exported", "mirror.linkerd.io/federated", "app"],
         &["true", "member", "remote-discovery"],
     );
+    let annotations = object(vec![
+        ("service.cilium.io/global", 0.3, words(&["true", "false"])),
+        (
+            "cloud.google.com/neg",
+            0.6,
+            words(&["{}", r#"{"ingress":true}"#, r#"{ "ingress": false }"#, r#"{"exposed_ports":{"80":{}}}"#, ""]),
+        ),
+    ]);
     let port = object(vec![("port", 1.0, just(json!(80))), ("nodePort", 0.1, just(json!(30080)))]);
     let spec = object(vec![
         ("ports", 0.95, list(port, 1..=1)),
@@ -45,7 +53,15 @@ fn service() -> Json {
     object(vec![
         ("apiVersion", 1.0, just(json!("v1"))),
         ("kind", 1.0, just(json!("Service"))),
-        ("metadata", 1.0, object(vec![("name", 1.0, just(json!("it"))), ("labels", 0.3, labels)])),
+        (
+            "metadata",
+            1.0,
+            object(vec![
+                ("name", 1.0, just(json!("it"))),
+                ("labels", 0.3, labels),
+                ("annotations", 0.3, annotations),
+            ]),
+        ),
         ("spec", 1.0, spec),
         ("status", 0.1, just(json!({"loadBalancer": {"ingress": [{"ip": "198.51.100.7"}]}}))),
     ])
