@@ -18,7 +18,7 @@ use crate::{
     domain::keys,
     policies::manifests,
     report::{
-        coverage::{Facts, coverage, markdown},
+        coverage::{BY_KIND, Facts, coverage, markdown},
         residency::CanarySeen,
     },
 };
@@ -115,7 +115,7 @@ async fn facts(arguments: &Arguments) -> Result<Facts, CoverageError> {
     let failed = |what| move |source| CoverageError::Request { what, source };
     let client = Client::try_from(config).map_err(failed("its version"))?;
     let version = client.apiserver_version().await.map_err(failed("its version"))?;
-    let served = client.list_api_groups().await.map_err(failed("its API groups"))?;
+    let groups = served(&client).await.map_err(failed("its API groups"))?;
     let kind = GroupVersionKind::gvk(policies::GROUP, "v1", "MutatingAdmissionPolicy");
     let mutating = discovery::pinned_kind(&client, &kind).await.is_ok();
     check_rights(&client, &arguments.namespace, mutating).await?;
@@ -138,10 +138,27 @@ async fn facts(arguments: &Arguments) -> Result<Facts, CoverageError> {
         static_manifests: loaded.is_some_and(|loaded| loaded == manifests::identity(&values)),
         canary: CanarySeen { refused: seen.refused, mutation: seen.mutation },
         pod_security,
-        groups: served.groups.into_iter().map(|group| group.name).collect::<BTreeSet<_>>(),
+        groups,
         values,
         sent: receivers::read(&client).await.map_err(failed("its webhooks, APIServices and conversions"))?,
     })
+}
+
+/// The API groups that are served, and which of the kinds that a group may be served without.
+async fn served(client: &Client) -> Result<BTreeSet<String>, kube::Error> {
+    let list = client.list_api_groups().await?;
+    let mut served: BTreeSet<String> = list.groups.into_iter().map(|group| group.name).collect();
+    for (version, kind) in BY_KIND {
+        let resources = match client.list_api_group_resources(version).await {
+            Ok(list) => list.resources,
+            Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        if resources.iter().any(|resource| kind.split('.').next() == Some(resource.name.as_str())) {
+            served.insert(kind.to_owned());
+        }
+    }
+    Ok(served)
 }
 
 /// Asks for every right at once, so that whoever lacks some is told of all.

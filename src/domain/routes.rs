@@ -47,7 +47,8 @@ pub struct Route {
     pub since: String,
     /// Rules, without `domicile/`, separated by blanks.
     rules: String,
-    /// API groups of which one must be served for the route to be there, separated by blanks; empty for those of Kubernetes.
+    /// API groups, or kinds as `plural.group`, of which one must be served for the route to be there, separated by blanks; empty for
+    /// those of Kubernetes.
     groups: String,
     /// The chart's value that must be set, as `key=value`; empty where it holds always.
     value: String,
@@ -89,7 +90,7 @@ impl Route {
         self.rules.split_whitespace().map(|rule| format!("domicile/{rule}"))
     }
 
-    /// API groups of which one must be served.
+    /// API groups, or kinds as `plural.group`, of which one must be served.
     pub fn groups(&self) -> impl Iterator<Item = &str> {
         self.groups.split_whitespace()
     }

@@ -22,8 +22,13 @@ use crate::{
 
 /// The route by which whole objects are sent on.
 const SENT: &str = "N12";
-/// The group of ClusterNetworkPolicy.
-const CLUSTER_NETWORK_POLICY: &str = "policy.networking.k8s.io";
+/// ClusterNetworkPolicy, as routes name it.
+const CLUSTER_NETWORK_POLICY: &str = "clusternetworkpolicies.policy.networking.k8s.io";
+/// Kinds that their group may be served without: the version in which they are, and their name as routes name it.
+pub const BY_KIND: [(&str, &str); 2] = [
+    ("policy.networking.k8s.io/v1alpha1", "adminnetworkpolicies.policy.networking.k8s.io"),
+    ("policy.networking.k8s.io/v1alpha2", CLUSTER_NETWORK_POLICY),
+];
 
 /// What was seen of the cluster.
 #[derive(Clone, Debug)]
@@ -40,7 +45,7 @@ pub struct Facts {
     pub canary: CanarySeen,
     /// Whether it refused a canary that Pod Security forbids.
     pub pod_security: bool,
-    /// The API groups that it serves.
+    /// The API groups that it serves, and what it serves of `BY_KIND`.
     pub groups: BTreeSet<String>,
     /// What the chart put for the tokens of the policies.
     pub values: Tokens,
@@ -282,8 +287,19 @@ fn wrapped(words: &str, before: &str) -> Vec<String> {
 pub fn markdown() -> String {
     let mut text = "# Coverage: every known way out, and what closes it\n\n\
         Written by `domicile coverage --output markdown > docs/coverage.md` from `src/domain/routes.csv`; a test holds the two together. What is\n\
-        so in a cluster of yours says `domicile coverage`. Tests are those of `tests/e2e`, which see the way closed on a real control plane.\n\
-        Ids begin with P for placement, S for storage, N for networks and access. `since` is the first minor of Kubernetes where it is so.\n\n\
+        so in a cluster of yours says `domicile coverage`. Ids begin with P for placement, S for storage, N for networks and access. `since` is\n\
+        the first minor of Kubernetes where it is so. Tests are those of `tests/e2e`, on a real control plane: they see the way closed, or,\n\
+        where it is audited only, told.\n\n\
+        What `closed by` says:\n\n\
+        * **AdmissionPolicy**: the fixed admission policies refuse it, whether the operator runs or not.\n\
+        * **StaticManifests**: the same policies, loaded from the API servers' own files, where no request can remove them.\n\
+        * **PodSecurity**: Pod Security Admission refuses it, by labels that the operator writes and the policies guard.\n\
+        * **StorageClass**: storage drivers heed fields of the class, which the policies guard.\n\
+        * **NetworkPolicy**: the network plugin, if it enforces, which nothing in the API tells. Domicile writes the policies and guards them.\n\
+        * **Operator**: the operator, while it runs.\n\
+        * **audit only**: nothing is refused; what breaks it is found and told.\n\
+        * **nothing**: Domicile does not close it. The row says why, and what would.\n\
+        * **not enforceable**: nothing in Kubernetes closes it. The row says what helps.\n\n\
         | id | the way out | closed by | since | rules | what is left, or would close it | tests |\n|---|---|---|---|---|---|---|\n"
         .to_owned();
     for route in routes() {
@@ -391,11 +407,34 @@ mod tests {
         assert_eq!(says(&facts, "N2a").0, State::Enforced);
         assert_eq!(says(&facts, "N2c").0, State::Open);
         assert_eq!(says(&facts, "S19").1, "NetworkPolicy");
-        let facts = Facts { groups: BTreeSet::from([CLUSTER_NETWORK_POLICY.into()]), ..well() };
-        assert_eq!(says(&facts, "S19").1, "ClusterNetworkPolicy");
         assert_eq!(says(&well(), "P23").0, State::Open);
         let values = Tokens::from([("unclassifiedNamespaces".into(), "Refuse".into())]);
         assert_eq!(says(&Facts { values, ..well() }, "P23").0, State::Enforced);
+    }
+
+    #[test]
+    fn a_group_that_serves_other_kinds_is_no_cluster_network_policy() {
+        let serves = |kinds: &[&str]| {
+            let mut groups = BTreeSet::from(["policy.networking.k8s.io".to_owned()]);
+            groups.extend(kinds.iter().map(|kind| (*kind).to_owned()));
+            let facts = Facts { groups, ..well() };
+            (["N2b", "N2c", "N2d"].map(|id| says(&facts, id).0), says(&facts, "S19").1)
+        };
+        let [(_, admin), (_, cluster)] = BY_KIND;
+        let none = State::NotServed;
+        assert_eq!(serves(&[]), ([none, none, none], "NetworkPolicy".into()));
+        assert_eq!(serves(&[admin]), ([none, State::Open, none], "NetworkPolicy".into()));
+        assert_eq!(serves(&[cluster]), ([State::Audited, none, State::Enforced], "ClusterNetworkPolicy".into()));
+    }
+
+    #[test]
+    fn kinds_that_routes_name_are_asked_for() {
+        let named: BTreeSet<&str> = routes().iter().flat_map(Route::groups).collect();
+        for (version, kind) in BY_KIND {
+            let (group, _) = version.split_once('/').unwrap();
+            assert!(named.contains(kind) && !named.contains(group), "{kind}");
+            assert!(kind.split_once('.').is_some_and(|(_, own)| own == group), "{kind}");
+        }
     }
 
     #[test]
