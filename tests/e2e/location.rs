@@ -3,9 +3,10 @@
 use crate::support::prelude::*;
 
 const JURISDICTION: &str = "domicile.dev.node-restriction.kubernetes.io/jurisdiction";
-const DATA_CENTER_LABEL: &str = "domicile.dev.node-restriction.kubernetes.io/data-center";
+pub const DATA_CENTER_LABEL: &str = "domicile.dev.node-restriction.kubernetes.io/data-center";
 
-fn trusted(stage: &Turn, node: &str) -> Vec<String> {
+/// The labels of a node by which pods are put on it, sorted.
+pub fn trusted(stage: &Turn, node: &str) -> Vec<String> {
     let object = stage.admin.get(&NODE, "", node);
     let labels = object["metadata"]["labels"].as_object().cloned().unwrap_or_default();
     labels
@@ -16,7 +17,7 @@ fn trusted(stage: &Turn, node: &str) -> Vec<String> {
 }
 
 #[track_caller]
-fn is_verified(stage: &Turn, node: &str, data_center: &str) {
+pub fn is_verified(stage: &Turn, node: &str, data_center: &str) {
     eventually(&format!("node {node} is verified for {data_center}"), SOON, || {
         let labels = trusted(stage, node);
         when(labels.iter().any(|label| label == &format!("{DATA_CENTER_LABEL}={data_center}")), || {

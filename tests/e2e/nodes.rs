@@ -1,6 +1,9 @@
 //! The trusted labels of nodes: whoever could write them could put pods anywhere.
 
-use crate::support::prelude::*;
+use crate::{
+    location::{DATA_CENTER_LABEL, is_verified, trusted as trusted_labels},
+    support::prelude::*,
+};
 
 const JURISDICTION: &str = "domicile.dev.node-restriction.kubernetes.io/jurisdiction";
 
@@ -28,6 +31,28 @@ fn a_kubelet_cannot_set_them() {
     let reply = stage.kubelet("frankfurt-z").create(&again);
     assert!(!reply.ok(), "a kubelet registered a node with trusted labels");
     kubelet.patch_at(&path, Patch::Merge, &json!({"metadata": {"labels": {"example.com/rack": "7"}}})).expected();
+}
+
+/// P8: a node that somebody deletes comes back by its kubelet, which says what it likes of it (CVE-2025-5187).
+#[test]
+fn p8_a_node_that_comes_back_has_the_labels_that_are_proven_and_no_others() {
+    let stage = shared();
+    let _center = stage.makes_data_center("riyadh", "SA", "me-central-1", 64);
+    let node = Manifest::from(
+        "{apiVersion: v1, kind: Node, metadata: {name: riyadh-a, labels: {topology.kubernetes.io/region: me-central-1}}, \
+         spec: {unschedulable: true, providerID: me-central-1.i-1}, status: {addresses: [{type: InternalIP, address: 10.64.0.1}]}}",
+    );
+    let kubelet = stage.kubelet("riyadh-a");
+    let first = stage.lets_make(&kubelet, &node);
+    is_verified(&stage, "riyadh-a", "riyadh");
+    first.deleted();
+    stage.admin.sees_the_end_of(&NODE, "", "riyadh-a");
+    let forged = node.clone().with(&trusted().to_string());
+    kubelet.create(&forged).refused("not allowed to set the following labels|[domicile/node-label]");
+    let _again = stage.lets_make(&kubelet, &node);
+    is_verified(&stage, "riyadh-a", "riyadh");
+    let proven = [format!("{DATA_CENTER_LABEL}=riyadh"), format!("{JURISDICTION}=SA")];
+    assert_eq!(trusted_labels(&stage, "riyadh-a"), proven);
 }
 
 /// Addresses of pods are no addresses of a data center: a kubelet whose pods have all addresses would leave none.

@@ -236,6 +236,39 @@ fn older_api_servers_load_none(stage: &Turn) {
     delete_everything_of_ours(stage);
 }
 
+/// P6, P8: NodeRestriction is off here, as where somebody forgot it: what keeps its prefix from kubelets is the policies.
+#[test]
+fn p6_p8_without_node_restriction_no_kubelet_gives_its_node_a_trusted_label() {
+    let stage = with_static_policies();
+    stage.install().unwrap();
+    let labelled = |key: &str, value: Value| json!({"metadata": {"labels": {key: value}}});
+    let (kubelet, path) = (stage.kubelet("shanghai-a"), NODE.path("", "shanghai-a"));
+    let others = "example.node-restriction.kubernetes.io/rack";
+    kubelet.patch_at(&path, Patch::Merge, &labelled(others, json!("7"))).expected(); // NodeRestriction would refuse it
+    kubelet.patch_at(&path, Patch::Merge, &labelled(others, Value::Null)).expected();
+    let forged = [
+        (format!("{PIN}elsewhere"), "true"),
+        ("domicile.dev.node-restriction.kubernetes.io/jurisdiction".to_owned(), "DE"),
+        ("domicile.dev.node-restriction.kubernetes.io/data-center".to_owned(), "frankfurt-1"),
+    ];
+    for path in [path.clone(), format!("{path}/status")] {
+        for (key, value) in &forged {
+            let said =
+                kubelet.patch_at(&path, Patch::Merge, &labelled(key, json!(value))).refused("[domicile/node-label]");
+            assert!(said.contains(key.as_str()), "{said}");
+        }
+    }
+    // Nor does it come back with one (CVE-2025-5187).
+    let (late, name) = (stage.kubelet("frankfurt-z"), "frankfurt-z");
+    let node = Manifest::from("{apiVersion: v1, kind: Node, metadata: {}, spec: {unschedulable: true}}").named(name);
+    stage.lets_make(&late, &node).deleted();
+    for (key, value) in &forged {
+        late.create(&node.clone().with(&labelled(key, json!(value)).to_string())).refused("[domicile/node-label]");
+    }
+    stage.lets_make(&late, &node).deleted();
+    delete_everything_of_ours(&stage);
+}
+
 #[test]
 fn an_api_server_that_cannot_load_them_says_so_where_the_gate_is_known() {
     const GATE: &str = "ManifestBasedAdmissionControlConfig";

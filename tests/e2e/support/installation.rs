@@ -90,8 +90,9 @@ pub fn to_install_anew() -> Turn {
 
 /// A cluster whose API server was started with the static policies of [`static_policies`], and in which nothing is installed
 /// yet: the test installs. It does not begin watches with all objects either (feature gate WatchList), so that here
-/// everything is read in pages. It fails where the environment names a cluster, since no API server of others has these files;
-/// `tests/e2e/run` leaves such tests out there, and says so.
+/// everything is read in pages, and has no NodeRestriction, so that here the policies alone judge kubelets. It fails where
+/// the environment names a cluster, since no API server of others has these files; `tests/e2e/run` leaves such tests out
+/// there, and says so.
 #[track_caller]
 pub fn with_static_policies() -> Turn {
     static START: Start = OnceLock::new();
@@ -104,7 +105,9 @@ pub fn with_static_policies() -> Turn {
         let folder = static_policies();
         write_static_policies(&[])?;
         let flag = format!("--admission-control-config-file={}/admission-configuration.yaml", folder.display());
-        let flags = [flag, "--feature-gates=WatchList=false".to_owned()].map(|flag| format!("--apiserver-arg={flag}"));
+        let gate = "--feature-gates=WatchList=false".to_owned();
+        let kubelets = "--disable-admission-plugins=NodeRestriction".to_owned();
+        let flags = [flag, gate, kubelets].map(|flag| format!("--apiserver-arg={flag}"));
         let cluster = Cluster::start("static", NODES, &flags)?;
         Installation::prepare("static", cluster)
     }));

@@ -25,6 +25,13 @@ impl Installation {
         Made { manifest, admin: self.admin.clone() }
     }
 
+    /// The same, made by somebody else.
+    #[track_caller]
+    pub fn lets_make(&self, user: &User, manifest: &Manifest) -> Made {
+        user.create(manifest).expected();
+        Made { manifest: manifest.clone(), admin: self.admin.clone() }
+    }
+
     /// Makes a residency and waits until it is `Ready`.
     #[track_caller]
     pub fn makes_residency(&self, name: &str, spec: &str) -> Made {

@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 )
 
 // A throw-away state needs no fsync, and starts a second sooner without.
@@ -36,9 +37,12 @@ func apiServerArgs(options Options, dir *Directory, at addresses) []string {
 		// Real kubelets, should there be any; their names are not in DNS.
 		"--kubelet-client-certificate=" + p.File("apiserver-kubelet.crt"), "--kubelet-client-key=" + p.File("apiserver-kubelet.key"),
 		"--kubelet-preferred-address-types=InternalIP",
-		// Kubelets may touch what is theirs and nothing else; NodeRestriction is off by default.
-		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
+		"--authorization-mode=Node,RBAC",
 		"--allow-privileged=true", "--service-cluster-ip-range=10.96.0.0/16", "--profiling=false",
+	}
+	// Kubelets may touch what is theirs and nothing else; NodeRestriction is off by default. No plugin may be named in both flags.
+	if !slices.Contains(options.Extra[apiServer], "--disable-admission-plugins=NodeRestriction") {
+		args = append(args, "--enable-admission-plugins=NodeRestriction")
 	}
 	if options.AuditLog {
 		args = append(args,
