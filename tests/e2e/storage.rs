@@ -1,6 +1,6 @@
 //! Storage: governed claims use classes that are proven to be in the country, and pods mount nothing past their claims.
 
-use crate::support::prelude::*;
+use crate::support::{cluster::Cluster, prelude::*};
 
 const HOME_ZONES: [&str; 3] = ["cn-beijing-h", "cn-shanghai-e", "cn-shanghai-f"];
 
@@ -105,17 +105,28 @@ fn other_ways_to_name_a_class_or_a_place_are_closed() {
         bare_claim("data").with("spec: {storageClassName: '', volumeName: pv-of-somebody}"),
         "[domicile/adopt]",
     );
+}
+
+/// S13: a claim that is filled with another namespace's data.
+#[test]
+fn s13_a_claim_is_not_filled_from_another_namespace() {
+    let stage = shared();
+    let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
+    let filled = |space: &Namespace, kind: &str, from: &Namespace| {
+        let source = format!("{{{kind}, name: theirs, namespace: {}}}", from.name);
+        space.claim("data").with(&format!("spec: {{dataSourceRef: {source}}}"))
+    };
+    let (snapshot, claim) = ("apiGroup: snapshot.storage.k8s.io, kind: VolumeSnapshot", "kind: PersistentVolumeClaim");
     // Where the feature CrossNamespaceVolumeDataSource is off, the API server drops the field before anybody judges it.
-    let elsewhere = "spec: {dataSourceRef: {apiGroup: snapshot.storage.k8s.io, kind: VolumeSnapshot, name: s, namespace: elsewhere}}";
-    let reply = shop.asks(data().with(elsewhere));
-    assert!(
-        if reply.ok() {
-            reply.object["spec"]["dataSourceRef"].is_null()
-        } else {
-            reply.message.contains("[domicile/data-source]")
-        },
-        "{reply:?}"
-    );
+    if free.accepts(filled(&free, snapshot, &shop))["spec"]["dataSourceRef"].is_null() {
+        assert!(Cluster::of_the_environment().unwrap().is_some(), "the tests start their clusters with the feature");
+        return;
+    }
+    for kind in [snapshot, claim] {
+        let said = shop.rejects(filled(&shop, kind, &free), "[domicile/data-source]");
+        assert!(said.contains(&format!("filled from namespace {}", free.name)), "{said}");
+    }
+    shop.accepts(filled(&shop, snapshot, &shop));
 }
 
 #[test]

@@ -30,6 +30,8 @@ use super::{
 
 /// The chart, seen from the repository.
 pub const CHART: &str = "charts/domicile";
+/// What a claim may say only where this gate is on is refused, and not dropped before anybody judges it.
+const GATES: &str = "--apiserver-arg=--feature-gates=CrossNamespaceVolumeDataSource=true";
 const NODES: &str = include_str!("../fixtures/nodes.yaml");
 const SURROUNDINGS: &str = include_str!("../fixtures/surroundings.yaml");
 const DATA_CENTERS: &str = include_str!("../fixtures/data-centers.yaml");
@@ -147,7 +149,10 @@ impl Installation {
     fn start(name: &str, audit: bool) -> Result<Self, String> {
         let cluster = match Cluster::of_the_environment()? {
             Some(cluster) => cluster,
-            None => Cluster::start(name, NODES, &Vec::from_iter(audit.then(|| "--audit-log".to_owned())))?,
+            None => {
+                let flags = [Some(GATES), audit.then_some("--audit-log")].map(|flag| flag.map(str::to_owned));
+                Cluster::start(name, NODES, &Vec::from_iter(flags.into_iter().flatten()))?
+            }
         };
         let mut installation = Self::prepare(name, cluster)?;
         installation.install()?;
