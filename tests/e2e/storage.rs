@@ -22,6 +22,31 @@ fn a_claim_in_which_nobody_names_a_class_gets_the_default() {
     assert_eq!(free.accepts(bare_claim("data"))["spec"]["storageClassName"], "standard");
 }
 
+/// S1: which class is the cluster's default, somebody else may say anew at any time.
+#[test]
+fn s1_the_default_of_the_residency_stays_where_the_clusters_own_changes() {
+    let stage = alone();
+    let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
+    let clusters_own_becomes = |class: &str| {
+        eventually(&format!("{class} is the cluster's default"), SOON, || {
+            let default = free.would_ask(bare_claim("data")).expected()["spec"]["storageClassName"].clone();
+            when(default == class, || default.to_string())
+        });
+    };
+    // Of two defaults the API server takes the newer one.
+    let newer = stage.makes("{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: newer, annotations: {storageclass.kubernetes.io/is-default-class: 'true'}}, provisioner: ebs.csi.aws.com, volumeBindingMode: WaitForFirstConsumer}");
+    clusters_own_becomes("newer");
+    if stage.mutates() {
+        assert_eq!(shop.accepts(bare_claim("data"))["spec"]["storageClassName"], "mainland-ssd");
+    } else {
+        let said = shop.rejects(bare_claim("data"), "[domicile/storage-class]");
+        assert!(said.contains("StorageClass newer"), "{said}");
+    }
+    shop.rejects(bare_claim("named").with("spec: {storageClassName: newer}"), "[domicile/storage-class]");
+    newer.deleted();
+    clusters_own_becomes("standard");
+}
+
 #[test]
 fn classes_of_the_residency_pass_and_others_do_not() {
     let stage = shared();
