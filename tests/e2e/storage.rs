@@ -276,3 +276,79 @@ fn classes_of_others_are_admitted_while_their_content_proves_it() {
     });
     shop.comes_to_reject(of("team-at-home").named("late"), "[domicile/storage-class]");
 }
+
+/// A class of others whose volumes are held to a zone by the driver's own key, with parameters.
+fn zoned_class(name: &str, driver: &str, key: &str, parameters: &str) -> Manifest {
+    Manifest::from(format!(
+        "{{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {{name: {name}}}, provisioner: {driver}, parameters: {{{parameters}}}, volumeBindingMode: WaitForFirstConsumer, \
+         allowedTopologies: [{{matchLabelExpressions: [{{key: {key}, values: [cn-beijing-h]}}]}}]}}"
+    ))
+}
+
+/// S8: parameters of a class cannot be changed; a class of the same name with others can be made in its place.
+#[test]
+fn s8_a_class_that_is_made_again_with_another_region_is_not_admitted() {
+    let stage = shared();
+    let class = |parameters: &str| {
+        let (driver, key) = ("diskplugin.csi.alibabacloud.com", "topology.diskplugin.csi.alibabacloud.com/zone");
+        zoned_class("made-again", driver, key, parameters)
+    };
+    let home = stage.makes(class("type: cloud_essd"));
+    let residency = "class-made-again";
+    let _residency = stage.makes_residency(residency, "{jurisdictions: [CN], storage: {allowedClasses: [made-again]}}");
+    let shop = stage.governed(residency);
+    let admits = |expected: &str| {
+        eventually(&format!("the classes are {expected}"), SOON, || {
+            let classes = shop.annotation("domicile.dev/storage-classes");
+            when(classes == expected, || classes)
+        });
+    };
+    let of = |name: &str| bare_claim(name).with("spec: {storageClassName: made-again}");
+    admits("made-again");
+    shop.accepts(of("before"));
+    home.deleted();
+    let _away = stage.makes(class("type: cloud_essd, regionId: eu-central-1"));
+    admits("-");
+    shop.comes_to_reject(of("after"), "[domicile/storage-class]");
+    eventually("the residency says why", SOON, || {
+        let found = stage.finding(residency, "domicile/storage-class-content", "StorageClass made-again");
+        let said = found.unwrap_or_default()["message"].to_string();
+        when(said.contains("parameter regionId: eu-central-1 puts volumes elsewhere"), || said)
+    });
+    shop.tells(&["PersistentVolumeClaim before", "[domicile/storage-class]"]);
+}
+
+/// S8: what a driver's parameter says beats the class's topology.
+#[test]
+fn s8_a_class_whose_parameter_names_another_place_is_not_admitted() {
+    let stage = shared();
+    let drivers = [
+        ("disk.csi.azure.com", "topology.disk.csi.azure.com/zone", "location", "germanywestcentral"),
+        ("com.tencent.cloud.csi.cbs", "topology.com.tencent.cloud.csi.cbs/zone", "diskZone", "eu-frankfurt-1"),
+    ];
+    let mut made = Vec::new();
+    for (driver, key, parameter, place) in drivers {
+        let name = parameter.to_lowercase();
+        made.push(stage.makes(zoned_class(&format!("{name}-unsaid"), driver, key, "")));
+        made.push(stage.makes(zoned_class(&format!("{name}-away"), driver, key, &format!("{parameter}: {place}"))));
+    }
+    let names: Vec<&str> = made.iter().map(Made::name).collect();
+    let residency = "placed-by-parameter";
+    let spec = format!("{{jurisdictions: [CN], storage: {{allowedClasses: [{}]}}}}", names.join(", "));
+    let _residency = stage.makes_residency(residency, &spec);
+    let shop = stage.governed(residency);
+    eventually("those that say nothing of a place are admitted", SOON, || {
+        let classes = shop.annotation("domicile.dev/storage-classes");
+        when(classes == "diskzone-unsaid,location-unsaid", || classes)
+    });
+    for (_, _, parameter, place) in drivers {
+        let class = format!("{}-away", parameter.to_lowercase());
+        let claim = bare_claim("data").with(&format!("spec: {{storageClassName: {class}}}"));
+        shop.comes_to_reject(claim, "[domicile/storage-class]");
+        eventually("the residency says why", SOON, || {
+            let found = stage.finding(residency, "domicile/storage-class-content", &format!("StorageClass {class}"));
+            let said = found.unwrap_or_default()["message"].to_string();
+            when(said.contains(&format!("parameter {parameter}: {place} ")), || said)
+        });
+    }
+}
