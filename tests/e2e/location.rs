@@ -163,3 +163,19 @@ fn one_network_is_not_in_two_jurisdictions() {
     }
     is_not_verified(&stage, "manila-a");
 }
+
+/// P7: the label from before Kubernetes 1.17, which some cloud controllers still copy over the stable one.
+#[test]
+fn p7_an_older_region_label_that_says_otherwise_is_a_conflict() {
+    let stage = shared();
+    let center = stage.makes_data_center("silicon-valley", "US", "us-west-1", 65);
+    let node = stage.makes_node("silicon-valley-a", "us-west-1", "10.65.0.1");
+    is_verified(&stage, "silicon-valley-a", "silicon-valley");
+    node.becomes("metadata: {labels: {failure-domain.beta.kubernetes.io/region: eu-central-1}}");
+    reports(&center, "silicon-valley-a", "RegionElsewhere");
+    is_not_verified(&stage, "silicon-valley-a");
+    let said = center.now()["status"]["conflicts"].to_string();
+    assert!(said.contains("failure-domain.beta.kubernetes.io/region=eu-central-1 of alibaba is in DE"), "{said}");
+    node.becomes("metadata: {labels: {failure-domain.beta.kubernetes.io/region: us-east-1}}"); // the same country
+    is_verified(&stage, "silicon-valley-a", "silicon-valley");
+}
