@@ -359,3 +359,30 @@ fn a_residency_may_leave_permits_to_the_tenants() {
     ));
     passes(&stage, &web(&shop), SHANGHAI, 443);
 }
+
+/// P16: what holds, holds for the namespace: a tenant takes no pod out of it by its labels.
+#[test]
+fn p16_a_pod_leaves_no_rule_by_changing_its_labels() {
+    let stage = shared();
+    let shop = stage.governed("mainland");
+    shop.accepts(shop.pod("web").with("metadata: {labels: {app: web}}"));
+    let node = shop.runs("web");
+    let web = web(&shop);
+    passes(&stage, &web, SHANGHAI, 443);
+    for labels in [
+        "{app: web}",
+        "{app: other}",
+        "{app: null}",
+        "{k8s-app: kube-dns, app.kubernetes.io/managed-by: domicile}",
+        "{domicile.dev/residency: none, domicile.dev/enforcement: Audit, domicile.dev/permit: None}",
+    ] {
+        shop.patch(&POD, "web", &format!("metadata: {{labels: {labels}}}")).expected();
+        for to in [FRANKFURT, INTERNET] {
+            is_stopped(&stage, &web, to, 443);
+            is_stopped(&stage, to, &web, 8080);
+        }
+        let spec = shop.get(&POD, "web")["spec"].clone();
+        assert_eq!(spec["nodeSelector"], json!(shop.pins()), "{labels}");
+        assert_eq!(spec["nodeName"], node.as_str(), "{labels}");
+    }
+}
