@@ -286,3 +286,41 @@ fn a_cluster_without_a_data_center_of_the_jurisdiction_refuses() {
     shop.comes_to_reject(bare_claim("data"), "[domicile/refused]|[domicile/storage-class]");
     shop.accepts("{apiVersion: v1, kind: ConfigMap, metadata: {name: settings}}");
 }
+
+/// P22: what a pod, or the binding that puts it on a node, says of its place is proof of nothing: before it has a node the pin
+/// decides, then the node does.
+#[test]
+fn p22_topology_labels_that_a_pod_says_of_itself_prove_nothing() {
+    let stage = shared();
+    let _residency = stage.makes_residency("self-labelled", "{jurisdictions: [CN]}");
+    let mut shop = stage.ungoverned();
+    let says = |region: &str, zone: &str| {
+        let labels = json!({"topology.kubernetes.io/region": region, "topology.kubernetes.io/zone": zone, format!("{PIN}self-labelled"): "true"});
+        json!({"metadata": {"labels": labels}}).to_string()
+    };
+    let (at_home, away) = (says("cn-beijing", "cn-beijing-h"), says("eu-central-1", "eu-central-1a"));
+    shop.accepts(bare_pod("older").with(&at_home).with("spec: {nodeName: frankfurt-a}"));
+    shop.runs("older");
+    shop.joins("self-labelled");
+    shop.tells(&["Pod older", "[domicile/placement]", "frankfurt-a"]);
+    let found = || stage.finding("self-labelled", "domicile/placement", &format!("Pod {}/older", shop.name));
+    eventually("it is found", SOON, || when(found().is_some(), || "not yet".into()));
+    shop.patch(&POD, "older", &at_home).expected(); // Kubernetes itself may have put the node's there
+    never("its labels are believed", Duration::from_secs(2), || found().is_none().then(|| "it is told no more".into()));
+    // The other way round.
+    let made = shop.accepts(shop.pod("web").with(&away));
+    assert_eq!(made["spec"]["nodeSelector"], json!(shop.pins()));
+    runs_on_the_mainland(&shop, "web");
+    shop.patch(&POD, "web", &away).expected();
+    assert!(on_the_mainland(&shop.runs("web")));
+    // Nor does it let anybody bind.
+    shop.accepts(shop.pod("waiting").with(&at_home).with("spec: {nodeSelector: {kubernetes.io/hostname: nowhere}}"));
+    let mut binding = parse(&at_home);
+    binding["metadata"]["name"] = json!("waiting");
+    binding["target"] = json!({"apiVersion": "v1", "kind": "Node", "name": "frankfurt-a"});
+    let path = format!("{}/binding", POD.path(&shop.name, "waiting"));
+    stage
+        .tenant
+        .post(&path, &Manifest(binding).with("{apiVersion: v1, kind: Binding}").0)
+        .refused("[domicile/binding]");
+}
