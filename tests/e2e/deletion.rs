@@ -77,3 +77,34 @@ fn what_holds_is_kept_up_while_a_namespace_ends() {
     shop.patch(&CONFIG_MAP, "stays", "metadata: {finalizers: null}").expected();
     stage.admin.sees_the_end_of(&NAMESPACE, "", &shop.name);
 }
+
+/// N15: Kubernetes deletes what runs before what isolates it (CVE-2024-7598), and a tenant says how long that takes.
+#[test]
+fn n15_the_isolating_policy_stands_as_long_as_a_pod_of_a_namespace_that_ends() {
+    let stage = shared();
+    let shop = stage.governed("mainland");
+    shop.accepts(shop.pod("held").with("metadata: {finalizers: [example.com/hold]}"));
+    shop.accepts("{apiVersion: v1, kind: ConfigMap, metadata: {name: settings}}");
+    shop.runs("held");
+    let opened = || {
+        let policy = shop.find(&NETWORK_POLICY, "domicile-isolate");
+        // Read afterwards: a pod that is there now was there then.
+        let pod = shop.find(&POD, "held")?;
+        policy
+            .is_none()
+            .then(|| format!("there is no policy, and pod {} {}", pod["metadata"]["name"], pod["status"]["phase"]))
+    };
+    stage.tenant.delete(&NAMESPACE, "", &shop.name).expected();
+    eventually("the pod is told to end", LATER, || {
+        assert_eq!(opened(), None);
+        let ends = shop.get(&POD, "held")["metadata"]["deletionTimestamp"].is_string();
+        when(ends, || "not yet".into())
+    });
+    never("the pod has no policy any more", Duration::from_secs(5), opened);
+    shop.patch(&POD, "held", "metadata: {finalizers: null}").expected();
+    eventually("the namespace is gone", LATER, || {
+        assert_eq!(opened(), None);
+        let left = stage.admin.find(&NAMESPACE, "", &shop.name);
+        when(left.is_none(), || left.unwrap_or_default()["status"].to_string())
+    });
+}
