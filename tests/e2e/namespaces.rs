@@ -1,11 +1,9 @@
 //! The confinement of a namespace is in nobody's hands but Domicile's. The attacker here may do everything with
 //! namespaces, their status and their finalizers that RBAC can give.
 
-use crate::support::prelude::*;
+use domicile::domain::keys::{CONFINEMENT_ANNOTATIONS as ANNOTATIONS, CONFINEMENT_LABELS as LABELS};
 
-const LABELS: [&str; 3] = ["domicile.dev/enforcement", "domicile.dev/confined-for", "domicile.dev/peer"];
-const ANNOTATIONS: [&str; 4] =
-    ["domicile.dev/refused-because", "domicile.dev/storage-classes", "domicile.dev/networks", "domicile.dev/held-pods"];
+use crate::support::prelude::*;
 
 /// The three paths by which a namespace is written.
 fn paths(namespace: &Namespace) -> [String; 3] {
