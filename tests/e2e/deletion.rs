@@ -84,7 +84,6 @@ fn n15_the_isolating_policy_stands_as_long_as_a_pod_of_a_namespace_that_ends() {
     let stage = shared();
     let shop = stage.governed("mainland");
     shop.accepts(shop.pod("held").with("metadata: {finalizers: [example.com/hold]}"));
-    shop.accepts("{apiVersion: v1, kind: ConfigMap, metadata: {name: settings}}");
     shop.runs("held");
     let opened = || {
         let policy = shop.find(&NETWORK_POLICY, "domicile-isolate");

@@ -1,5 +1,10 @@
 //! The operator's rights: what a stolen token could do.
 
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr, ToSocketAddrs as _},
+};
+
 use crate::support::prelude::*;
 
 #[test]
@@ -201,4 +206,82 @@ fn the_operators_account_writes_its_own_keys_and_objects_and_nothing_else() {
     refused(thief.patch(&DATA_CENTER, "", "shanghai-1", &json!({"metadata": {"ownerReferences": owner}})));
     refused(thief.patch(&DATA_RESIDENCY, "", "mainland", &json!({"spec": {"enforcement": "Audit"}})));
     refused(thief.patch(&DATA_CENTER, "", "shanghai-1", &json!({"spec": {"networks": ["10.99.0.0/16"]}})));
+}
+
+/// Of a process: the ports at which it listens, and both ends of every connection that stands.
+struct Sockets {
+    listening: BTreeSet<u16>,
+    connected: Vec<(SocketAddr, SocketAddr)>,
+}
+
+impl Sockets {
+    /// Those of a process, by their inodes.
+    fn of(process: u32) -> Self {
+        let files = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap();
+        // A file may be closed meanwhile.
+        let links = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        let inode =
+            |link: std::path::PathBuf| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned());
+        let own: BTreeSet<String> = links.filter_map(inode).collect();
+        let mut sockets = Self { listening: BTreeSet::new(), connected: Vec::new() };
+        for table in ["tcp", "tcp6"] {
+            let lines = std::fs::read_to_string(format!("/proc/{process}/net/{table}")).unwrap_or_default();
+            for line in lines.lines().skip(1) {
+                let fields: Vec<&str> = line.split_whitespace().collect();
+                let is_own = fields.get(9).is_some_and(|inode| own.contains(*inode));
+                match (is_own, fields[3]) {
+                    (true, "01") => sockets.connected.push((address(fields[1]), address(fields[2]))),
+                    (true, "0A") => drop(sockets.listening.insert(address(fields[1]).port())),
+                    _ => {}
+                }
+            }
+        }
+        sockets
+    }
+}
+
+/// As those tables write it: words in the byte order of the machine, and a port.
+fn address(text: &str) -> SocketAddr {
+    let number = |digits: &str| u32::from_str_radix(digits, 16).unwrap();
+    let (words, port) = text.split_once(':').unwrap();
+    let bytes: Vec<u8> = (0..words.len()).step_by(8).flat_map(|at| number(&words[at..at + 8]).to_ne_bytes()).collect();
+    let ip = match <[u8; 4]>::try_from(bytes.as_slice()) {
+        Ok(four) => IpAddr::from(four),
+        Err(_) => IpAddr::from(<[u8; 16]>::try_from(bytes.as_slice()).unwrap()).to_canonical(),
+    };
+    SocketAddr::new(ip, u16::try_from(number(port)).unwrap())
+}
+
+/// The addresses of the API server in a kubeconfig.
+fn api_server(kubeconfig: &std::path::Path) -> Vec<SocketAddr> {
+    let config = parse(&std::fs::read_to_string(kubeconfig).unwrap());
+    let server: http::Uri = config["clusters"][0]["cluster"]["server"].as_str().unwrap().parse().unwrap();
+    let host = server.host().unwrap().trim_matches(['[', ']']);
+    (host, server.port_u16().unwrap_or(443)).to_socket_addrs().unwrap().collect()
+}
+
+/// N16b: whatever it knows of a cluster, it tells the API server and nobody else.
+#[test]
+fn n16b_the_operator_talks_to_the_api_server_alone() {
+    let stage = shared();
+    let servers = api_server(&stage.cluster.kubeconfig);
+    let look = || {
+        let Sockets { listening, connected } = Sockets::of(stage.operator.id());
+        // Its webhook is called, and its metrics are read.
+        let asked = connected.iter().filter(|(own, _)| !listening.contains(&own.port()));
+        let others: BTreeSet<SocketAddr> = asked.map(|(_, other)| *other).collect();
+        assert!(others.iter().all(|other| servers.contains(other)), "it talks to {others:?}, not to {servers:?} alone");
+        others.len()
+    };
+    eventually("it talks to the API server", SOON, || when(look() > 0, || "there is no connection".into()));
+    let space = stage.namespace("{domicile.dev/residency: mainland}");
+    eventually("it does its work", SOON, || {
+        look();
+        let labels = space.labels();
+        when(labels.contains_key("domicile.dev/confined-for"), || format!("{labels:?}"))
+    });
+    never("it talks to somebody when that is done", Duration::from_secs(2), || {
+        look();
+        None
+    });
 }

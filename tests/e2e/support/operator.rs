@@ -86,9 +86,13 @@ impl Operator {
     }
 
     fn signal(&self, signal: &str) {
+        succeed(Command::new("kill").args([signal, &self.id().to_string()])).expect("kill");
+    }
+
+    /// The id of its process.
+    pub fn id(&self) -> u32 {
         let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        let id = child.as_ref().expect("the operator runs").id();
-        succeed(Command::new("kill").args([signal, &id.to_string()])).expect("kill");
+        child.as_ref().expect("the operator runs").id()
     }
 
     /// Ends it where it runs.
@@ -121,9 +125,7 @@ impl Operator {
 
     /// The most memory that it ever held since its start, in bytes.
     pub fn most_memory(&self) -> u64 {
-        let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        let id = child.as_ref().expect("the operator runs").id();
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("/proc");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("/proc");
         let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
         kibibytes.and_then(|number| number.trim().parse::<u64>().ok()).expect("VmHWM") * 1024
     }
