@@ -80,6 +80,48 @@ fn n13_a_service_account_of_another_namespace_gets_no_token() {
     });
 }
 
+/// A role in every namespace, and who has it.
+#[track_caller]
+fn given(stage: &Turn, name: &str, rule: &str, subject: &str) -> [Made; 2] {
+    let (rbac, kind) = ("rbac.authorization.k8s.io", "apiVersion: rbac.authorization.k8s.io/v1, kind");
+    let role = format!("{{{kind}: ClusterRole, metadata: {{name: {name}}}, rules: [{rule}]}}");
+    let bound = format!(
+        "{{{kind}: ClusterRoleBinding, metadata: {{name: {name}}}, roleRef: {{apiGroup: {rbac}, kind: ClusterRole, name: {name}}}, subjects: [{subject}]}}"
+    );
+    [stage.makes(role), stage.makes(bound)]
+}
+
+/// Pods that wait have no address and services without pods lead nowhere, so that what is let through is answered at once.
+#[test]
+fn n13_a_service_account_of_another_namespace_reaches_nothing_through_a_proxy() {
+    let stage = shared();
+    let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
+    for space in [&shop, &free] {
+        space.accepts("{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: [{port: 80}]}}");
+        space.accepts(space.pod("web").with("spec: {schedulingGates: [{name: example.com/wait}]}"));
+    }
+    let rule = "{apiGroups: [''], resources: [pods/proxy, services/proxy], verbs: ['*']}";
+    let everybody = "{apiGroup: rbac.authorization.k8s.io, kind: Group, name: 'system:serviceaccounts'}";
+    let _given = given(&stage, "proxying", rule, everybody);
+    let outsider = stage.service_account(&free.name, "default");
+    let insider = stage.service_account(&shop.name, "default");
+    for (kind, plural) in [(&POD, "pods"), (&SERVICE, "services")] {
+        let ask = |user: &User, method: &str, space: &Namespace| {
+            user.send(method, &format!("{}/proxy/metrics", kind.path(&space.name, "web:80")), "application/json", None)
+        };
+        eventually(&format!("RBAC lets the outsider through to {plural}"), SOON, || {
+            let reply = ask(&outsider, "GET", &free);
+            when(reply.code != 403, || reply.message)
+        });
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+            let said = ask(&outsider, method, &shop).refused("[domicile/connection]");
+            assert!(said.contains(&format!("{plural}/proxy would carry data there")), "{said}");
+        }
+        let reply = ask(&insider, "GET", &shop);
+        assert_ne!(reply.code, 403, "{plural}: {}", reply.message);
+    }
+}
+
 #[test]
 fn m25_a_role_binding_gives_foreign_service_accounts_nothing() {
     let stage = shared();

@@ -108,7 +108,8 @@ fn n2_what_a_network_plugin_writes_no_tenant_writes() {
                 owner.name
             ));
         }
-        let ask = |by: &User, space: &Namespace| asks(by, space, group, version, kind, plural, &json!({"any": "thing"}));
+        let ask =
+            |by: &User, space: &Namespace| asks(by, space, group, version, kind, plural, &json!({"any": "thing"}));
         eventually(&format!("{kind} passes where nothing is governed"), SOON, || {
             let reply = ask(&owner, &free);
             when(reply.ok(), || format!("{} {}", reply.code, reply.message))

@@ -56,11 +56,7 @@ fn service() -> Json {
         (
             "metadata",
             1.0,
-            object(vec![
-                ("name", 1.0, just(json!("it"))),
-                ("labels", 0.3, labels),
-                ("annotations", 0.3, annotations),
-            ]),
+            object(vec![("name", 1.0, just(json!("it"))), ("labels", 0.3, labels), ("annotations", 0.3, annotations)]),
         ),
         ("spec", 1.0, spec),
         ("status", 0.1, just(json!({"loadBalancer": {"ingress": [{"ip": "198.51.100.7"}]}}))),
