@@ -86,3 +86,29 @@ fn without_a_cluster_the_report_says_what_is_missing() {
     let err = String::from_utf8_lossy(&said.stderr);
     assert!(!said.status.success() && err.contains("KUBECONFIG"), "{err}");
 }
+
+/// For whoever is to be woken: a finding that comes is counted, and one that goes is not.
+#[test]
+fn the_metric_domicile_findings_counts_what_breaks_a_residency() {
+    let stage = alone();
+    stage.is_left_alone();
+    let counted = || {
+        let text = eventually("the operator serves metrics", SOON, || stage.operator.metrics());
+        let value = |line: &str| line.strip_prefix("domicile_findings{verdict=\"NonCompliant\"}")?.trim().parse().ok();
+        text.lines().find_map(value).unwrap_or(0_u64)
+    };
+    let before = counted();
+    let mut shop = stage.ungoverned();
+    shop.accepts(bare_pod("away").with("spec: {nodeName: frankfurt-a}"));
+    shop.runs("away");
+    shop.joins("mainland");
+    eventually("one more is counted", SOON, || {
+        let now = counted();
+        when(now > before, || format!("{now}, and {before} before"))
+    });
+    shop.delete(&POD, "away").expected();
+    eventually("it is counted no more", SOON, || {
+        let now = counted();
+        when(now <= before, || format!("{now}, and {before} before"))
+    });
+}

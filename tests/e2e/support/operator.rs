@@ -2,7 +2,8 @@
 
 use std::{
     fs::{File, OpenOptions},
-    net::{SocketAddr, TcpListener},
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Mutex, PoisonError},
@@ -128,6 +129,22 @@ impl Operator {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("/proc");
         let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
         kibibytes.and_then(|number| number.trim().parse::<u64>().ok()).expect("VmHWM") * 1024
+    }
+
+    /// What it tells a scraper, at the address that it has logged.
+    pub fn metrics(&self) -> Result<String, String> {
+        let said = self.said();
+        let told = said.lines().rev().find(|line| line.contains("serving /livez")).ok_or("it serves nothing yet")?;
+        let address = told.rsplit_once("address=").and_then(|(_, address)| address.trim().parse::<SocketAddr>().ok());
+        let address = address.ok_or_else(|| format!("no address: {told}"))?;
+        let exchange = || {
+            let mut stream = TcpStream::connect(address)?;
+            stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text)?;
+            Ok::<_, std::io::Error>(text)
+        };
+        exchange().map_err(|error| format!("{address}: {error}"))
     }
 
     /// Everything that it has logged.
