@@ -162,6 +162,42 @@ fn n22_no_annotation_gives_a_pod_an_address() {
     }
 }
 
+/// N22: a kubelet says the addresses of its pods, and one that lies would have any address permitted as a peer's.
+#[test]
+fn n22_an_address_that_no_pod_can_have_is_told() {
+    let stage = shared();
+    let center = stage.makes_data_center("mexico-city", "MX", "na-south-1", 66);
+    center.becomes("spec: {podNetworks: [10.66.128.0/17]}");
+    let _node = stage.makes_node("mexico-city-a", "na-south-1", "10.66.0.1");
+    let _residency = stage.makes_residency("addressed", "{jurisdictions: [MX]}");
+    let shop = stage.governed("addressed");
+    shop.accepts(shop.pod("web"));
+    // No kubelet runs that node and no pod is put on it, but who binds may.
+    let bound = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "web", "namespace": shop.name}, "target": {"apiVersion": "v1", "kind": "Node", "name": "mexico-city-a"}});
+    let path = format!("{}/binding", POD.path(&shop.name, "web"));
+    stage.user("system:kube-scheduler", &[]).post(&path, &bound).expected();
+    let kubelet = stage.kubelet("mexico-city-a");
+    let says = |address: &str| {
+        let told = json!({"status": {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}});
+        kubelet.patch_at(&status(&POD, &shop.name, "web"), Patch::Merge, &told).expected();
+    };
+    let is_peer = |so: bool| {
+        eventually(&format!("the namespace is a peer: {so}"), SOON, || {
+            let labels = shop.labels();
+            when(labels.contains_key("domicile.dev/peer") == so, || format!("{labels:?}"))
+        });
+    };
+    says("10.66.128.9");
+    is_peer(true);
+    says("198.51.100.9");
+    shop.tells(&["Pod web", "[domicile/pod-status]", "198.51.100.9"]);
+    is_peer(false);
+    says("10.66.128.9");
+    is_peer(true);
+    // Nobody else would end it.
+    stage.admin.delete_now(&POD, &shop.name, "web").expected();
+}
+
 /// S1: annotations pass by the status, too.
 #[test]
 fn a_claim_gets_no_class_and_no_node_by_its_status() {
