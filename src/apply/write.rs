@@ -103,13 +103,18 @@ pub async fn close_namespace(client: Client, read: &Namespace) -> Result<Namespa
     limited(Api::<Sent<LiveNamespace>>::all(client).patch(&read.name, &merge(), &patch)).await.and_then(reduced)
 }
 
+/// A patch of this very namespace, in this version where one is named.
 fn metadata(read: &Namespace, version: Option<&str>, patch: &NamespacePatch) -> Patch<Value> {
-    let NamespacePatch { labels, annotations } = patch;
-    let mut metadata = json!({"uid": read.uid, "labels": labels, "annotations": annotations});
-    if let Some(version) = version {
-        metadata["resourceVersion"] = json!(version);
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Metadata<'a> {
+        uid: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        resource_version: Option<&'a str>,
+        #[serde(flatten)]
+        patch: &'a NamespacePatch,
     }
-    Patch::Merge(json!({"metadata": metadata}))
+    Patch::Merge(json!({"metadata": Metadata { uid: &read.uid, resource_version: version, patch }}))
 }
 
 /// Writes a whole StorageClass.

@@ -13,7 +13,7 @@ use super::Scene;
 
 type Rule = fn(&Scene<'_>, &Key, &Pod) -> Option<Finding>;
 
-const RULES: [Rule; 6] = [outside, held, status, host_network, privilege, further_network];
+const RULES: [Rule; 7] = [outside, held, status, annotated_address, host_network, privilege, further_network];
 
 /// Judges every pod that runs or may yet run. One that is being deleted runs until it is gone.
 pub(super) fn audit(scene: &Scene<'_>) -> Vec<Finding> {
@@ -73,6 +73,15 @@ fn status(scene: &Scene<'_>, key: &Key, pod: &Pod) -> Option<Finding> {
         }
     };
     Some(finding(key, pod, Verdict::NonCompliant, "domicile/pod-status", message, remedy))
+}
+
+/// An annotation says an address of it, and no kubelet has any: it has no node. One that has a node may just be getting its own.
+fn annotated_address(_: &Scene<'_>, key: &Key, pod: &Pod) -> Option<Finding> {
+    let annotation = pod.address_annotation.as_deref().filter(|_| pod.node.is_none())?;
+    let message = format!(
+        "its annotation {annotation} says an address of it, and it has no node: network plugins follow that, and policies that select the pod open it"
+    );
+    Some(finding(key, pod, Verdict::NonCompliant, "domicile/pod-status", message, without("the annotation", pod)))
 }
 
 /// It shares the network of its node.

@@ -193,7 +193,7 @@ pub fn stands_outside(pod: &Pod, held: &[&Residency], locations: &BTreeMap<Strin
     if !pod.is_active() {
         return false;
     }
-    let Some(node) = &pod.node else { return !pod.addresses.is_empty() };
+    let Some(node) = &pod.node else { return !pod.addresses.is_empty() || pod.address_annotation.is_some() };
     let Some(Location::Verified { data_center, jurisdiction }) = locations.get(node) else { return !held.is_empty() };
     let inside = |residency: &&Residency| {
         residency.jurisdictions.iter().any(|wanted| jurisdiction.satisfies(*wanted))

@@ -122,38 +122,6 @@ fn n13_a_service_account_of_another_namespace_reaches_nothing_through_a_proxy() 
     }
 }
 
-/// N13, M25: a token of the namespace's own account reads what that one reads, wherever it is used.
-#[test]
-fn n13_a_service_account_of_another_namespace_has_no_token_made_for_it() {
-    let stage = shared();
-    let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
-    for space in [&shop, &free] {
-        space.has_its_account();
-    }
-    let subject = format!("{{kind: ServiceAccount, name: default, namespace: {}}}", free.name);
-    let rule = "{apiGroups: [''], resources: [serviceaccounts/token], verbs: [create]}";
-    let _given = given(&stage, "making-tokens", rule, &subject);
-    let outsider = stage.service_account(&free.name, "default");
-    let ask = |user: &User, space: &Namespace| {
-        let path = format!("{}/token", SERVICE_ACCOUNT.path(&space.name, "default"));
-        let spec = json!({"expirationSeconds": 3600});
-        user.post(&path, &json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}))
-    };
-    eventually("RBAC lets the outsider ask", SOON, || {
-        let reply = ask(&outsider, &free);
-        when(reply.ok(), || reply.message)
-    });
-    let said = ask(&outsider, &shop).refused("[domicile/token]");
-    assert!(said.contains("verb connect"), "{said}");
-    ask(&stage.tenant, &shop).expected();
-    let verb = "{apiGroups: [domicile.dev], resources: [dataresidencies], resourceNames: [mainland], verbs: [connect]}";
-    let _verb = given(&stage, "connect-for-tokens", verb, &subject);
-    eventually("the verb connect lets it have one", SOON, || {
-        let reply = ask(&outsider, &shop);
-        when(reply.ok(), || reply.message)
-    });
-}
-
 #[test]
 fn m25_a_role_binding_gives_foreign_service_accounts_nothing() {
     let stage = shared();

@@ -197,7 +197,7 @@ fn everything_that_can_be_written_is_judged_for_every_operation_or_has_a_reason(
     let stage = shared();
     let (served, judged) = (served(&stage), judged(&stage));
     assert!(served.len() > 120 && judged.len() > 40, "{} served, {} judged", served.len(), judged.len());
-    let listed: Resources = all_reasons().map(|(group, name, _)| (group.to_owned(), name.to_owned())).collect();
+    let listed: Resources = all_reasons().map(|(group, name, _)| ((*group).to_owned(), (*name).to_owned())).collect();
     let excepted: Operations = NOT_FOR_ALL
         .iter()
         .map(|(group, name, operation, _)| ((*group).to_owned(), (*name).to_owned(), (*operation).to_owned()))
