@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
-use super::network::{DNS_APPS, DNS_NAMESPACE, METADATA, NAMESPACE_NAME, NODE_LOCAL_DNS, labelled};
+use super::network::{METADATA, NAMESPACE_NAME, NODE_LOCAL_DNS, labelled};
 use crate::{
     domain::{Ingress, Mode, keys},
     observe::cluster_policy::{Action, DestinationPort, Peer, Port, Protocol, Rule, Spec},
@@ -162,10 +162,9 @@ fn peers(value: &str, confined: &Confined) -> Vec<Peer> {
 
 /// As tenants may open it, too: at every port, and under the name that the server has.
 fn dns() -> Vec<Peer> {
-    let [dns, node_local] = DNS_APPS;
-    let pods = [dns, "coredns", node_local].map(|app| Peer::Pods {
-        namespace_selector: labelled(NAMESPACE_NAME, DNS_NAMESPACE),
-        pod_selector: labelled("k8s-app", app),
+    let pods = keys::DNS_APPS.map(|app| Peer::Pods {
+        namespace_selector: labelled(NAMESPACE_NAME, keys::DNS_NAMESPACE),
+        pod_selector: labelled(keys::DNS_APP, app),
     });
     pods.into_iter().chain(networks([NODE_LOCAL_DNS])).collect()
 }

@@ -23,10 +23,6 @@ use crate::{
 /// The name of a namespace as a label that nobody can forge.
 pub(super) const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
-/// DNS as clusters run it: the namespace, which is never governed and which no tenant can make, the pods' label, the port.
-/// OpenShift's `openshift-dns` is left out: elsewhere a tenant could make a namespace of that name.
-pub(super) const DNS_NAMESPACE: &str = "kube-system";
-pub(super) const DNS_APPS: [&str; 2] = ["kube-dns", "node-local-dns"];
 const DNS_PORT: i32 = 53;
 /// Address of NodeLocal DNSCache.
 pub(super) const NODE_LOCAL_DNS: &str = "169.254.20.10/32";
@@ -128,11 +124,11 @@ pub(super) fn labelled(key: &str, value: &str) -> LabelSelector {
 }
 
 fn dns() -> NetworkPolicyEgressRule {
-    let mut peers: Vec<NetworkPolicyPeer> = DNS_APPS
+    let mut peers: Vec<NetworkPolicyPeer> = keys::DNS_APPS
         .iter()
         .map(|app| NetworkPolicyPeer {
-            namespace_selector: Some(labelled(NAMESPACE_NAME, DNS_NAMESPACE)),
-            pod_selector: Some(labelled("k8s-app", app)),
+            namespace_selector: Some(labelled(NAMESPACE_NAME, keys::DNS_NAMESPACE)),
+            pod_selector: Some(labelled(keys::DNS_APP, app)),
             ip_block: None,
         })
         .collect();

@@ -11,7 +11,7 @@ use crate::{
     apply,
     audit::NONE_COUNTED,
     domain::{Cidr, Subject, keys},
-    observe::{Change, Delta},
+    observe::{Change, Delta, in_namespace},
     report::{
         self,
         events::{self, Telling},
@@ -154,6 +154,7 @@ fn outcome<'a>(
         unknown_keys: resolve::unknown_keys(resolved, &world.locations, &world.snapshot.drivers),
         pods_in_permitted_networks: unclear_pod(world, resolved),
         api_servers_not_permitted: api_servers_not_permitted(world, resolved),
+        dns_elsewhere: dns_elsewhere(world, resolved),
         network: cluster_policy::tier(world, name),
         unseen: &world.unseen,
         deleting: residency.metadata.deletion_timestamp.is_some(),
@@ -171,6 +172,14 @@ fn api_servers_not_permitted(world: &World, resolved: &crate::resolve::Residency
     let all = world.snapshot.api_servers.values().flatten();
     let outside = all.filter(|address| !permitted().any(|network| network.contains_address(**address)));
     outside.map(ToString::to_string).collect()
+}
+
+/// Pods of the cluster's DNS on nodes that are not verified for the residency.
+fn dns_elsewhere(world: &World, resolved: &crate::resolve::Residency) -> Vec<String> {
+    let dns = in_namespace(&world.snapshot.pods, keys::DNS_NAMESPACE).filter(|(_, pod)| pod.serves_dns);
+    let elsewhere =
+        dns.filter(|(_, pod)| pod.node.is_some() && resolve::is_elsewhere(pod, &[resolved], &world.locations));
+    elsewhere.map(|(key, pod)| format!("{key} on node {}", pod.node.as_deref().unwrap_or_default())).collect()
 }
 
 /// A pod of an ungoverned namespace whose address lies in the permitted networks, so that permitting those permits it.

@@ -74,6 +74,14 @@ pub const ADDRESS_ANNOTATIONS: [&str; 5] = [
     "ovn.kubernetes.io/ip_address",
 ];
 
+/// Where clusters run their DNS: a namespace that is never governed, and which no tenant can make. OpenShift's `openshift-dns` is
+/// left out: elsewhere a tenant could make a namespace of that name.
+pub const DNS_NAMESPACE: &str = "kube-system";
+/// The label of the pods of the cluster's DNS.
+pub const DNS_APP: &str = "k8s-app";
+/// Its values.
+pub const DNS_APPS: [&str; 3] = ["kube-dns", "coredns", "node-local-dns"];
+
 /// The value of [`REFUSED_BECAUSE`] while a confinement is being written.
 pub const BEING_CONFINED: &str = "being confined";
 

@@ -140,6 +140,8 @@ impl Pod {
         let privilege = privilege::of(&spec);
         let host_network = spec.host_network.unwrap_or_default();
         let ips = status.pod_ips.unwrap_or_default();
+        let app = metadata.labels.as_ref().and_then(|labels| labels.get(keys::DNS_APP)).map(String::as_str);
+        let is_app_of_dns = app.is_some_and(|app| keys::DNS_APPS.contains(&app));
         let annotations = metadata.annotations.unwrap_or_default();
         // Calico says by an empty one that there is none any more.
         let is_said = |key: &&str| ips.is_empty() && annotations.get(*key).is_some_and(|address| !address.is_empty());
@@ -163,6 +165,7 @@ impl Pod {
             privilege,
             further_network: further_networks.find(&annotations).map(str::to_owned),
             address_annotation: keys::ADDRESS_ANNOTATIONS.into_iter().find(is_said).map(str::to_owned),
+            serves_dns: is_app_of_dns && metadata.namespace.as_deref() == Some(keys::DNS_NAMESPACE),
             inline_volumes: spec.volumes.0,
             addresses: if host_network { Vec::new() } else { ips.iter().filter_map(|ip| ip.ip.parse().ok()).collect() },
             owner: controller(metadata.owner_references),

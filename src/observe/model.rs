@@ -249,6 +249,8 @@ pub struct Pod {
     pub further_network: Option<String>,
     /// The annotation that says an address of it while its status says none: network plugins may follow that.
     pub address_annotation: Option<String>,
+    /// Whether it is one of the cluster's DNS, which governed pods ask for names.
+    pub serves_dns: bool,
     /// Volumes that reach the network or the host past any claim.
     pub inline_volumes: Inline,
     /// Its own addresses, unless it shares its node's.

@@ -11,10 +11,6 @@ use super::fingerprint::Fingerprint;
 use crate::domain::{Confinement, keys};
 
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
-/// Where the cluster's DNS lives: `dnsNamespaces` of the policy, which keeps to namespaces that are never governed. In
-/// `openshift-dns`, which is not among them, a tenant of another distribution could run what he likes.
-const DNS_NAMESPACES: [&str; 1] = ["kube-system"];
-const DNS_APPS: [&str; 3] = ["kube-dns", "coredns", "node-local-dns"];
 const OPENSHIFT_DNS: &str = "dns.operator.openshift.io/daemonset-dns";
 
 /// Of an expression for peers so many values are read, as in the policy; or they are exactly all of them.
@@ -81,9 +77,10 @@ fn selects_dns(namespaces: &LabelSelector, pods: Option<&LabelSelector>) -> bool
     let all_of = |known: &'static [&'static str]| {
         move |values: &[String]| values.iter().all(|value| known.contains(&value.as_str()))
     };
-    let is_dns_pod =
-        |pods: &LabelSelector| demands(pods, "k8s-app", all_of(&DNS_APPS)) || demands_any(pods, OPENSHIFT_DNS);
-    demands(namespaces, NAMESPACE_NAME, all_of(&DNS_NAMESPACES)) && pods.is_some_and(is_dns_pod)
+    let is_dns_pod = |pods: &LabelSelector| {
+        demands(pods, keys::DNS_APP, all_of(&keys::DNS_APPS)) || demands_any(pods, OPENSHIFT_DNS)
+    };
+    demands(namespaces, NAMESPACE_NAME, all_of(&[keys::DNS_NAMESPACE])) && pods.is_some_and(is_dns_pod)
 }
 
 /// Whether everything that is selected has a label with one of the values that `permits` says of all of them. A selector's

@@ -56,6 +56,7 @@ pub(super) struct Seen {
     pub unknown_keys: Vec<UnknownKey>,
     pub pods_in_permitted_networks: Option<String>,
     pub api_servers_not_permitted: Vec<String>,
+    pub dns_elsewhere: Vec<String>,
     pub network: NetworkTier,
     pub unseen: BTreeMap<String, String>,
     /// In each of the two.
@@ -88,6 +89,7 @@ impl Seen {
             unknown_keys: vec![],
             pods_in_permitted_networks: None,
             api_servers_not_permitted: vec![],
+            dns_elsewhere: vec![],
             network: NetworkTier::NetworkPolicy(None),
             unseen: BTreeMap::new(),
             counted: Counted::default(),
@@ -122,6 +124,7 @@ impl Seen {
             unknown_keys: self.unknown_keys.clone(),
             pods_in_permitted_networks: self.pods_in_permitted_networks.clone(),
             api_servers_not_permitted: self.api_servers_not_permitted.clone(),
+            dns_elsewhere: self.dns_elsewhere.clone(),
             network: self.network.clone(),
             unseen: &self.unseen,
             deleting: self.deleting,

@@ -10,7 +10,7 @@ use super::{
     conditions::{Judgement, Status},
     residency::{NamespaceOutcome, NetworkTier, Outcome, PoliciesSeen},
     some_of,
-    unsaid::{api_servers, topology_keys},
+    unsaid::{api_servers, dns_elsewhere, topology_keys},
 };
 use crate::{
     audit::{cluster_network, network},
@@ -77,7 +77,8 @@ pub(super) fn network(outcome: &Outcome<'_>, findings: &[&Finding]) -> Judgement
                 }
             };
             let message = format!(
-                "{stand}; whether this cluster's network plugin enforces that was not seen{}",
+                "{stand}; whether this cluster's network plugin enforces that was not seen{}{}",
+                dns_elsewhere(outcome),
                 api_servers(outcome)
             );
             Judgement::unknown(PLUGIN_NOT_SEEN, message)

@@ -52,6 +52,8 @@ pub struct Outcome<'a> {
     pub pods_in_permitted_networks: Option<String>,
     /// Addresses of API servers that are not permitted.
     pub api_servers_not_permitted: Vec<String>,
+    /// Pods of the cluster's DNS that run elsewhere than the residency asks for, and where.
+    pub dns_elsewhere: Vec<String>,
     /// What isolates the network.
     pub network: NetworkTier,
     /// Kinds whose watches keep failing, and why.
@@ -146,6 +148,7 @@ pub fn status(outcome: &Outcome<'_>, now: &Time) -> DataResidencyStatus {
         unknown_keys: _,
         pods_in_permitted_networks: _,
         api_servers_not_permitted: _,
+        dns_elsewhere: _,
         network: tier,
         unseen: _,
         deleting,

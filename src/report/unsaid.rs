@@ -1,5 +1,5 @@
-//! What users have yet to write, beside what the API server enforces: which topology key a driver knows, and where the API
-//! servers stand. Each is told with the field that says it.
+//! What users have yet to say or to arrange, beside what the API server enforces: which topology key a driver knows, where the API
+//! servers stand, where the cluster's DNS runs. Each is told with what mends it.
 
 use super::{conditions::Judgement, residency::Outcome, some_of};
 use crate::resolve::UnknownKey;
@@ -41,6 +41,18 @@ pub(super) fn api_servers(outcome: &Outcome<'_>) -> String {
     )
 }
 
+/// Where names are asked that governed pods ask for: what is asked is said there, and by whom it is asked.
+pub(super) fn dns_elsewhere(outcome: &Outcome<'_>) -> String {
+    let pods = &outcome.dns_elsewhere;
+    if pods.is_empty() {
+        return String::new();
+    }
+    format!(
+        "; names that governed pods ask for are told to {}; run the cluster's DNS on nodes verified for this residency, or let each node ask one of its own",
+        some_of(pods.iter().map(String::as_str))
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +71,14 @@ mod tests {
         assert!(message.contains("wrong/zone") && message.ends_with(remedy), "{message}");
         assert!(says(unknown(&[]), "StorageEnforced", "Unknown", "TopologyKeyUnknown").contains("registered none"));
         says(unknown(&[]), "Ready", "True", "InForce");
+    }
+
+    #[test]
+    fn a_dns_that_stands_elsewhere_is_told() {
+        let seen = || Seen { dns_elsewhere: vec!["kube-system/coredns-0 on node de-1".into()], ..Seen::well() };
+        let message = says(seen(), "NetworkEnforced", "Unknown", "PluginNotSeen");
+        assert!(message.contains("told to kube-system/coredns-0 on node de-1; run the cluster's DNS"), "{message}");
+        says(seen(), "Ready", "True", "InForce");
     }
 
     #[test]

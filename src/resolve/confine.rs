@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     domain::{
-        Cidr, Confinement, Exposure, Finding, Ingress, Leg, Mode, Mutation, Named, Permitting, Residencies, Subject,
-        TenantPolicies, Verdict, keys,
+        Cidr, Confinement, Exposure, Finding, Ingress, Jurisdiction, Leg, Mode, Mutation, Named, Permitting,
+        Residencies, Subject, TenantPolicies, Verdict, keys,
     },
     observe::{Namespace, Pod, model::Map},
 };
@@ -186,6 +186,15 @@ pub fn is_pinned(pins: &Map, named: &Residencies) -> bool {
     named.names().all(|name| pins.get(name).is_some_and(|value| value == "true"))
 }
 
+/// Whether a pod runs on a node that is not verified for every residency.
+#[must_use]
+pub fn is_elsewhere(pod: &Pod, held: &[&Residency], locations: &BTreeMap<String, Location>) -> bool {
+    let Some(node) = pod.node.as_ref().filter(|_| pod.is_active()) else { return false };
+    let jurisdiction = locations.get(node).map_or(Jurisdiction::UNKNOWN, Location::jurisdiction);
+    let inside = |residency: &&Residency| residency.jurisdictions.iter().any(|wanted| jurisdiction.satisfies(*wanted));
+    !held.iter().all(inside)
+}
+
 /// Whether a pod runs on a node that is not verified for every residency, or has an address that no kubelet there gave it: whoever
 /// wrote that may have named any, and others' network policies open it to peers.
 #[must_use]
@@ -194,12 +203,10 @@ pub fn stands_outside(pod: &Pod, held: &[&Residency], locations: &BTreeMap<Strin
         return false;
     }
     let Some(node) = &pod.node else { return !pod.addresses.is_empty() || pod.address_annotation.is_some() };
-    let Some(Location::Verified { data_center, jurisdiction }) = locations.get(node) else { return !held.is_empty() };
-    let inside = |residency: &&Residency| {
-        residency.jurisdictions.iter().any(|wanted| jurisdiction.satisfies(*wanted))
-            && residency.strange_address(pod, data_center).is_none()
-    };
-    !held.iter().all(inside)
+    let has_strange_address =
+        |data_center: &str| held.iter().any(|residency| residency.strange_address(pod, data_center).is_some());
+    is_elsewhere(pod, held, locations)
+        || matches!(locations.get(node), Some(Location::Verified { data_center, .. }) if has_strange_address(data_center))
 }
 
 /// Whether `residency` permits what another allows: it allows the same, or the addresses lie in its networks.

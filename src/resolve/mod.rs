@@ -14,7 +14,7 @@ pub mod role_bindings;
 mod storage_class;
 mod topology_key;
 
-pub use confine::{Circumstances, Confined, changes, confine, is_pinned, stands_outside};
+pub use confine::{Circumstances, Confined, changes, confine, is_elsewhere, is_pinned, stands_outside};
 pub use facilities::{Facilities, Facility, FacilityConflict};
 pub use fit::{Place, fits};
 pub use locate::{Location, NodeConflict, locate};

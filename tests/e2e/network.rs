@@ -70,8 +70,16 @@ pub struct DnsPod<'a> {
 impl<'a> DnsPod<'a> {
     #[track_caller]
     pub fn new(stage: &'a Turn) -> Self {
+        Self::on(stage, "shanghai-a")
+    }
+
+    /// One that runs on this node.
+    #[track_caller]
+    pub fn on(stage: &'a Turn, node: &str) -> Self {
         let name = fresh_name();
-        let pod = bare_pod(&name).with("metadata: {namespace: kube-system, labels: {k8s-app: kube-dns}}");
+        let pod = bare_pod(&name)
+            .with("metadata: {namespace: kube-system, labels: {k8s-app: kube-dns}}")
+            .with(&format!("spec: {{nodeName: {node}}}"));
         stage.admin.create(&pod).expected();
         eventually("the DNS pod has an address", SOON, || {
             let pod = stage.admin.get(&POD, "kube-system", &name);
@@ -90,6 +98,22 @@ impl Drop for DnsPod<'_> {
     fn drop(&mut self) {
         let _ = self.stage.admin.delete_now(&POD, "kube-system", &self.name);
     }
+}
+
+#[test]
+fn n6_a_dns_that_stands_abroad_is_told() {
+    let stage = shared();
+    let message = || {
+        let status = stage.admin.get(&DATA_RESIDENCY, "", "mainland")["status"].clone();
+        let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+        let network = conditions.into_iter().find(|one| one["type"] == "NetworkEnforced").unwrap_or_default();
+        network["message"].as_str().unwrap_or_default().to_owned()
+    };
+    let dns = DnsPod::on(&stage, "frankfurt-a");
+    let words = format!("{} on node frankfurt-a", dns.place());
+    eventually("it is told", SOON, || when(message().contains(&words), message));
+    drop(dns);
+    eventually("it is told no more", SOON, || when(!message().contains(&words), message));
 }
 
 #[test]

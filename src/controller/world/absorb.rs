@@ -34,7 +34,13 @@ impl World {
             }
             Change::Node(delta) => self.absorb_nodes(delta),
             Change::Namespace(delta) => self.absorb_namespaces(delta),
-            Change::Pod(delta) => self.absorb_of_namespaces(delta, |known| &mut known.pods),
+            Change::Pod(delta) => {
+                let is_of_dns = namespaces_of(&delta, &self.snapshot.pods).contains(keys::DNS_NAMESPACE);
+                self.absorb_of_namespaces(delta, |known| &mut known.pods);
+                if is_of_dns {
+                    self.mark_residencies();
+                }
+            }
             Change::Claim(delta) => self.absorb_of_namespaces(delta, |known| &mut known.claims),
             Change::Policy(delta) => self.absorb_of_namespaces(delta, |known| &mut known.policies),
             Change::Endpoints(delta) => {

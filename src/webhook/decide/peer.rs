@@ -3,13 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{field, network::Permitted};
-use crate::domain::keys;
+use crate::domain::keys::{self, DNS_APP, DNS_APPS, DNS_NAMESPACE};
 
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
-/// Where the cluster's DNS lives. `openshift-dns` is left out: elsewhere a tenant could make a namespace of that name.
-const DNS_NAMESPACE: &str = "kube-system";
-const DNS_APP: &str = "k8s-app";
-const DNS_APPS: [&str; 3] = ["kube-dns", "coredns", "node-local-dns"];
 const OPENSHIFT_DNS: &str = "dns.operator.openshift.io/daemonset-dns";
 /// A label that no pod can have and lack.
 const NOTHING: &str = "domicile.dev/nothing-permitted";
