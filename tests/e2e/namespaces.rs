@@ -1,6 +1,8 @@
 //! The confinement of a namespace is in nobody's hands but Domicile's. The attacker here may do everything with
 //! namespaces, their status and their finalizers that RBAC can give.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
 use domicile::domain::keys::{CONFINEMENT_ANNOTATIONS as ANNOTATIONS, CONFINEMENT_LABELS as LABELS};
 
 use crate::support::prelude::*;
@@ -208,10 +210,81 @@ fn a_confinement_that_cannot_be_written_is_not_a_frozen_one() {
     shop.tenant.patch(&NAMESPACE, "", &shop.name, &json!({"metadata": {"annotations": {key: ballast}}})).expected();
     // The residency now refuses everything, which takes more letters than there is room for.
     residency.becomes("spec: {jurisdictions: [BR]}");
-    eventually("nothing starts any more", SOON, || {
-        let reply = stage.tenant.try_create(&shop.pod("after").in_namespace(&shop.name));
-        when(!reply.ok(), || "a pod would still start".into())
+    let after = shop.pod("after").in_namespace(&shop.name);
+    let said = eventually("nothing starts any more", SOON, || {
+        let reply = stage.tenant.try_create(&after);
+        when(!reply.ok(), || "a pod would still start".into())?;
+        Ok(reply.message)
     });
+    assert!(said.contains("[domicile/not-confined]") && said.contains("Take annotations away"), "{said}");
+    eventually("it is told", SOON, || {
+        let status = stage.becomes("to-be-frozen", "PlacementEnforced", "False")["status"].clone();
+        when(status["conditions"].to_string().contains("what is to hold cannot be written"), || status.to_string())
+    });
+    // What runs is held as it was: by Pod Security, and by the policies that go by the mode.
+    assert_eq!(shop.labels()["domicile.dev/enforcement"], "Enforce");
+    cannot(
+        &shop,
+        |object| object["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] = json!("privileged"),
+        "[domicile/pod-security]",
+    );
+    shop.tenant.patch(&NAMESPACE, "", &shop.name, &json!({"metadata": {"annotations": {key: null}}})).expected();
+    residency.becomes("spec: {jurisdictions: [CN]}");
+    eventually("what is to hold is written", SOON, || {
+        let reply = stage.tenant.try_create(&after);
+        when(reply.ok(), || reply.message)
+    });
+}
+
+/// Whoever writes a namespace without a pause keeps nothing out of it.
+#[test]
+fn a_namespace_that_is_written_all_the_time_keeps_no_older_rule() {
+    let stage = shared();
+    let residency = stage.makes_residency("hammered", "{jurisdictions: [CN], network: {exposure: Allow}}");
+    let shop = stage.governed("hammered");
+    let door = "{apiVersion: v1, kind: Service, metadata: {name: door}, spec: {type: LoadBalancer, externalTrafficPolicy: Local, ports: [{port: 80}]}}";
+    shop.would_ask(door).expected();
+    let (done, writes) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        let _ends = Ends(&done);
+        for writer in 0..3 {
+            let (stage, shop, done, writes) = (&stage, &shop, &done, &writes);
+            scope.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    let number = writes.fetch_add(1, Ordering::Relaxed);
+                    let permit = if number % 2 == 0 { "All" } else { "None" };
+                    let note = json!({format!("example.com/writer-{writer}"): number.to_string()});
+                    let metadata = json!({"labels": {"domicile.dev/permit": permit}, "annotations": note});
+                    let _ = stage.tenant.patch(&NAMESPACE, "", &shop.name, &json!({"metadata": metadata}));
+                }
+            });
+        }
+        residency.becomes("spec: {network: {exposure: Deny}}");
+        eventually("what is withdrawn is refused", SOON, || {
+            let reply = stage.tenant.try_create(&Manifest::from(door).in_namespace(&shop.name));
+            when(!reply.ok(), || format!("it is let through after {} writes", writes.load(Ordering::Relaxed)))
+        });
+    });
+    assert!(writes.load(Ordering::Relaxed) > 20, "it was written all the time");
+    eventually("the rule stands", SOON, || {
+        let rules = ["exposure", "refused-because"].map(|key| shop.annotation(&format!("domicile.dev/{key}")));
+        when(rules == ["Deny", "-"], || format!("{rules:?}"))
+    });
+}
+
+/// A name that nobody has keeps no permission up that was withdrawn.
+#[test]
+fn what_is_withdrawn_is_closed_though_the_label_names_what_does_not_exist() {
+    let stage = shared();
+    let allowed = "{jurisdictions: [CN], network: {egress: {allow: [{name: partner, cidrs: [203.0.113.0/24]}]}}}";
+    let residency = stage.makes_residency("withdrawn", allowed);
+    let shop = stage.governed("withdrawn");
+    let permits = || shop.get(&NETWORK_POLICY, "domicile-permit")["spec"].to_string().contains("203.0.113.0/24");
+    eventually("it is permitted", SOON, || when(permits(), || "it is not".into()));
+    shop.label("domicile.dev/residency", "withdrawn_nobody-has-this");
+    shop.comes_to_reject(shop.pod("web"), "[domicile/not-confined]");
+    residency.becomes("spec: {network: {egress: {allow: []}}}");
+    eventually("it is permitted no more", SOON, || when(!permits(), || "it is".into()));
 }
 
 #[test]
