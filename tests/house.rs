@@ -253,6 +253,20 @@ fn every_route_that_is_said_to_be_closed_is_seen_closed_by_a_test() {
             assert!(text.contains(&format!("#[test]\nfn {name}()")), "{}: there is no test {test}", route.id);
             sources.push_str(&text);
         }
+        // `cargo test p17a` runs the test of a route: one bears its id, or its number where that has several letters.
+        let id = route.id.to_lowercase();
+        let number = id.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+        let bears = |test: &str| {
+            let words = test.split_once("::").map_or("", |(_, name)| name).split('_');
+            let is_id = |word: &&str| word.len() > 1 && word[1..].starts_with(|digit: char| digit.is_ascii_digit());
+            words.take_while(is_id).any(|word| word == id || word == number)
+        };
+        assert!(
+            route.tests().next().is_none() || route.tests().any(bears),
+            "{}: no test is named after it in {:?}",
+            route.id,
+            route.tests().collect::<Vec<_>>()
+        );
         let mut rules = route.rules().peekable();
         let judged = route.by == Closes::AdmissionPolicy && rules.peek().is_some();
         let seen = rules.any(|rule| sources.contains(&rule));

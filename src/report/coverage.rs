@@ -289,7 +289,7 @@ pub fn markdown() -> String {
         Written by `domicile coverage --output markdown > docs/coverage.md` from `src/domain/routes.csv`; a test holds the two together. What is\n\
         so in a cluster of yours says `domicile coverage`. Ids begin with P for placement, S for storage, N for networks and access. `since` is\n\
         the first minor of Kubernetes where it is so. Tests are those of `tests/e2e`, on a real control plane: they see the way closed, or,\n\
-        where it is audited only, told.\n\n\
+        where it is audited only, told. One of each row bears its id in its name.\n\n\
         What `closed by` says:\n\n\
         * **AdmissionPolicy**: the fixed admission policies refuse it, whether the operator runs or not.\n\
         * **StaticManifests**: the same policies, loaded from the API servers' own files, where no request can remove them.\n\

@@ -12,7 +12,7 @@ fn gated(namespace: &Namespace) -> Manifest {
 }
 
 #[test]
-fn only_the_scheduler_binds() {
+fn p2_only_the_scheduler_binds() {
     let stage = shared();
     let shop = stage.governed("mainland");
     // The pod asks for a node that does not exist, so the scheduler leaves it alone.

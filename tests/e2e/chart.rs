@@ -209,7 +209,7 @@ pub fn release_everything(stage: &Turn) {
 }
 
 #[test]
-fn an_uninstall_by_the_book_leaves_nothing_and_an_install_after_it_starts_over() {
+fn n20_an_uninstall_by_the_book_leaves_nothing_and_an_install_after_it_starts_over() {
     let stage = to_install_anew();
     let shop = stage.governed("mainland");
     shop.accepts(shop.pod("web"));

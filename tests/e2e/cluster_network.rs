@@ -160,7 +160,7 @@ fn it_comes_and_goes_with_the_kind_and_the_status_says_which_tier_holds() {
 }
 
 #[test]
-fn it_is_in_nobody_elses_hands_and_drift_is_undone_and_told() {
+fn n2d_it_is_in_nobody_elses_hands_and_drift_is_undone_and_told() {
     let stage = without_it();
     let _residency = stage.makes_residency("drifting", "{jurisdictions: [CN]}");
     let _shop = stage.governed("drifting");
@@ -253,7 +253,7 @@ fn it_goes_with_the_last_namespace_that_is_confined_for_its_value() {
 }
 
 #[test]
-fn what_others_deny_holds_and_what_they_accept_is_told() {
+fn n2b_what_others_deny_holds_and_what_they_accept_is_told() {
     let stage = without_it();
     let _served = serve(&stage);
     let _residency = stage.makes_residency("among-others", "{jurisdictions: [CN]}");

@@ -40,7 +40,7 @@ fn every_kind_of_controller_runs_in_the_country() {
 }
 
 #[test]
-fn a_daemon_set_has_pods_on_the_mainland_only_and_hangs_nowhere() {
+fn p11_a_daemon_set_has_pods_on_the_mainland_only_and_hangs_nowhere() {
     let stage = shared();
     let shop = stage.governed("mainland");
     shop.accepts(shop.daemon_set("agent").with("spec: {template: {spec: {tolerations: [{operator: Exists}]}}}"));
@@ -89,7 +89,7 @@ fn a_daemon_set_with_a_false_pin_is_refused() {
 }
 
 #[test]
-fn a_template_that_names_a_node_makes_no_pod() {
+fn p19_a_template_that_names_a_node_makes_no_pod() {
     let shop = shared().governed("mainland");
     shop.accepts(shop.deployment("web", 1).with("spec: {template: {spec: {nodeName: frankfurt-a}}}"));
     shop.tells(&["FailedCreate", "ReplicaSet", "[domicile/node-name]"]);

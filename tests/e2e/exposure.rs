@@ -16,7 +16,7 @@ fn slice(address: &str) -> Manifest {
 }
 
 #[test]
-fn with_deny_nothing_is_opened_to_the_outside() {
+fn n7a_n7b_with_deny_nothing_is_opened_to_the_outside() {
     let shop = shared().governed("mainland");
     shop.rejects(service("{type: LoadBalancer}"), "[domicile/service-type]");
     shop.rejects(service("{type: NodePort}"), "[domicile/service-type]");
@@ -40,7 +40,7 @@ fn with_allow_it_is_and_names_still_do_not_lead_out() {
 }
 
 #[test]
-fn a_client_whose_address_a_node_hides_is_not_let_in() {
+fn n7d_a_client_whose_address_a_node_hides_is_not_let_in() {
     let stage = shared();
     let residency =
         stage.makes_residency("masking", "{jurisdictions: [CN], network: {exposure: Allow, ingress: {policy: Open}}}");
@@ -61,7 +61,7 @@ fn a_client_whose_address_a_node_hides_is_not_let_in() {
 }
 
 #[test]
-fn names_inside_do_not_lead_out() {
+fn n8_names_inside_do_not_lead_out() {
     let shop = shared().governed("mainland");
     let said = shop.rejects(
         service("{type: ExternalName, externalName: db.frankfurt.example.com, ports: null}"),

@@ -53,7 +53,7 @@ fn a_pod_with_thousands_of_volumes_is_told_of_them_and_not_mended() {
 }
 
 #[test]
-fn a_governed_namespace_grows_to_256_labels_and_annotations() {
+fn p17e_a_governed_namespace_grows_to_256_labels_and_annotations() {
     let stage = shared();
     let shop = stage.governed("mainland");
     let grow = |number| stage.tenant.patch(&NAMESPACE, "", &shop.name, &annotations(number));

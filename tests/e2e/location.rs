@@ -113,7 +113,7 @@ fn every_signal_must_agree() {
 }
 
 #[test]
-fn labels_go_when_a_signal_turns_and_come_back() {
+fn p10_labels_go_when_a_signal_turns_and_come_back() {
     let stage = shared();
     let center = stage.makes_data_center("seoul", "KR", "ap-northeast-2", 52);
     let node = stage.makes_node("seoul-a", "ap-northeast-2", "10.52.0.1");

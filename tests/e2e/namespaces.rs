@@ -42,7 +42,7 @@ fn cannot(namespace: &Namespace, change: impl Fn(&mut Value), rule: &str) {
 }
 
 #[test]
-fn nobody_writes_a_confinement() {
+fn p17a_nobody_writes_a_confinement() {
     let stage = shared();
     let _residency = stage.makes_residency("unforged", "{jurisdictions: [CN]}"); // which no other test combines: peers stay the same
     let shop = stage.governed("unforged");
@@ -118,7 +118,7 @@ fn a_namespace_that_is_created_with_a_confinement_is_confined_afresh() {
 }
 
 #[test]
-fn leaving_needs_the_verb_release() {
+fn p17b_leaving_needs_the_verb_release() {
     let stage = shared();
     let shop = stage.governed("mainland");
     cannot(
@@ -342,7 +342,7 @@ fn a_label_names_what_could_exist() {
 }
 
 #[test]
-fn what_the_cluster_stands_on_is_never_governed() {
+fn p20b_what_the_cluster_stands_on_is_never_governed() {
     let stage = shared();
     for name in ["kube-system", "kube-public", "kube-node-lease", "domicile-system"] {
         let labels = json!({"metadata": {"labels": {"domicile.dev/residency": "mainland"}}});
@@ -351,7 +351,7 @@ fn what_the_cluster_stands_on_is_never_governed() {
 }
 
 #[test]
-fn only_the_namespace_controller_finishes_a_governed_namespace() {
+fn p17c_only_the_namespace_controller_finishes_a_governed_namespace() {
     let stage = shared();
     let shop = stage.governed("mainland");
     let path = format!("{}/finalize", NAMESPACE.path("", &shop.name));

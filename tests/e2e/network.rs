@@ -38,7 +38,7 @@ pub fn policy(name: &str, spec: &str) -> Manifest {
 }
 
 #[test]
-fn governed_pods_reach_what_is_permitted_and_nothing_else() {
+fn s19_n14_governed_pods_reach_what_is_permitted_and_nothing_else() {
     let stage = shared();
     let shop = with_pod(&stage, "mainland");
     let web = web(&shop);
@@ -117,7 +117,7 @@ fn n6_a_dns_that_stands_abroad_is_told() {
 }
 
 #[test]
-fn names_are_resolved_by_the_clusters_dns_only() {
+fn n6_names_are_resolved_by_the_clusters_dns_only() {
     let stage = shared();
     let shop = with_pod(&stage, "mainland");
     let dns = DnsPod::new(&stage);
@@ -132,7 +132,7 @@ fn names_are_resolved_by_the_clusters_dns_only() {
 }
 
 #[test]
-fn peers_are_namespaces_of_the_same_residency() {
+fn n11_peers_are_namespaces_of_the_same_residency() {
     let stage = shared();
     let (shop, store, free) = (with_pod(&stage, "mainland"), with_pod(&stage, "mainland"), with_pod(&stage, ""));
     passes(&stage, &web(&shop), &web(&store), 80);
@@ -145,7 +145,7 @@ fn peers_are_namespaces_of_the_same_residency() {
 }
 
 #[test]
-fn a_policy_for_any_address_is_narrowed() {
+fn n1_a_policy_for_any_address_is_narrowed() {
     let stage = shared();
     let (shop, free) = (with_pod(&stage, "mainland"), with_pod(&stage, ""));
     let wide = [

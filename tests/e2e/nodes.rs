@@ -57,7 +57,7 @@ fn p8_a_node_that_comes_back_has_the_labels_that_are_proven_and_no_others() {
 
 /// Addresses of pods are no addresses of a data center: a kubelet whose pods have all addresses would leave none.
 #[test]
-fn a_kubelet_gives_its_pods_no_networks() {
+fn p17g_a_kubelet_gives_its_pods_no_networks() {
     let stage = shared();
     let _node = stage.makes_node("frankfurt-x", "nowhere-1", "203.0.113.77");
     let all = json!({"spec": {"podCIDR": "0.0.0.0/0", "podCIDRs": ["0.0.0.0/0"]}});
@@ -75,7 +75,7 @@ fn a_kubelet_gives_its_pods_no_networks() {
 }
 
 #[test]
-fn nor_can_an_administrator() {
+fn p9_nor_can_an_administrator() {
     let stage = shared();
     let path = NODE.path("", "hongkong-a");
     for path in [path.clone(), format!("{path}/status")] {

@@ -51,7 +51,7 @@ fn are_held(stage: &Turn, namespace: &mut Namespace, strengthen: impl FnOnce(&mu
 }
 
 #[test]
-fn pods_that_wait_when_a_namespace_joins_are_held() {
+fn p5a_pods_that_wait_when_a_namespace_joins_are_held() {
     let stage = shared();
     let mut shop = stage.ungoverned();
     are_held(&stage, &mut shop, |shop| shop.joins("mainland"));
@@ -171,7 +171,7 @@ fn services_from_before_are_told_and_may_be_mended() {
 }
 
 #[test]
-fn pods_that_run_abroad_are_told_and_the_namespace_is_no_peer() {
+fn p5b_pods_that_run_abroad_are_told_and_the_namespace_is_no_peer() {
     let stage = shared();
     let _residency = stage.makes_residency("with-runaways", "{jurisdictions: [CN]}");
     let mut shop = stage.ungoverned();

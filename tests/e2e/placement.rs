@@ -14,7 +14,7 @@ pub fn runs_on_the_mainland(namespace: &Namespace, pod: &str) {
 }
 
 #[test]
-fn a_pod_that_says_nothing_is_pinned() {
+fn n19_a_pod_that_says_nothing_is_pinned() {
     let stage = shared();
     let shop = stage.governed("mainland");
     if !stage.mutates() {
@@ -72,7 +72,7 @@ const PREFERENCES: [(&str, &str); 8] = [
 ];
 
 #[test]
-fn no_affinity_term_leads_out() {
+fn p3_p4_no_affinity_term_leads_out() {
     let shop = shared().governed("mainland");
     for (name, required) in PREFERENCES {
         shop.accepts(shop.pod(name).with(&format!(
@@ -122,7 +122,7 @@ fn own_selectors_are_kept() {
 }
 
 #[test]
-fn the_scheduler_is_not_passed_by() {
+fn p1_the_scheduler_is_not_passed_by() {
     let shop = shared().governed("mainland");
     for node in ["frankfurt-a", "shanghai-a", "no-such-node"] {
         shop.rejects(shop.pod("web").with(&format!("spec: {{nodeName: {node}}}")), "[domicile/node-name]");
@@ -143,7 +143,7 @@ fn a_false_pin_is_told() {
 }
 
 #[test]
-fn mirror_pods_are_refused() {
+fn p13_mirror_pods_are_refused() {
     let stage = shared();
     let shop = stage.governed("mainland");
     // Kubernetes wants a mirror pod to name its node.
@@ -162,7 +162,7 @@ fn mirror_pods_are_refused() {
 }
 
 #[test]
-fn privilege_is_refused() {
+fn n3a_privilege_is_refused() {
     let shop = shared().governed("mainland");
     for (what, spec) in [
         ("hostNetwork", "{hostNetwork: true}"),

@@ -106,7 +106,7 @@ fn a_residency_that_is_named_is_not_deleted() {
 }
 
 #[test]
-fn a_weaker_residency_is_warned_of() {
+fn p17f_a_weaker_residency_is_warned_of() {
     let stage = shared();
     let made = stage.makes_residency("weakened", "{jurisdictions: [CN]}");
     let change = |spec: Value| {

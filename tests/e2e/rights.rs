@@ -146,7 +146,7 @@ fn nobody_is_given_the_verb_release() {
 }
 
 #[test]
-fn the_operators_account_writes_its_own_keys_and_objects_and_nothing_else() {
+fn n16_the_operators_account_writes_its_own_keys_and_objects_and_nothing_else() {
     let stage = shared();
     let shop = stage.governed("mainland");
     let thief = stage.service_account("domicile-system", "domicile");

@@ -186,7 +186,7 @@ fn every_refusal_stands(stage: &Turn, shop: &Namespace) {
 }
 
 #[test]
-fn policies_of_the_api_servers_files_outlive_everything_that_a_cluster_admin_can_delete() {
+fn n17_policies_of_the_api_servers_files_outlive_everything_that_a_cluster_admin_can_delete() {
     let stage = with_static_policies();
     if !stage.has_mutating_policies() {
         return older_api_servers_load_none(&stage);

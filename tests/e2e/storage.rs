@@ -48,7 +48,7 @@ fn s1_the_default_of_the_residency_stays_where_the_clusters_own_changes() {
 }
 
 #[test]
-fn classes_of_the_residency_pass_and_others_do_not() {
+fn s2_s18_classes_of_the_residency_pass_and_others_do_not() {
     let stage = shared();
     let shop = stage.governed("mainland");
     let of = |class: &str| bare_claim("data").with(&format!("spec: {{storageClassName: '{class}'}}"));
@@ -155,7 +155,7 @@ fn s13_a_claim_is_not_filled_from_another_namespace() {
 }
 
 #[test]
-fn a_claim_is_not_changed_into_a_foreign_one() {
+fn s9_a_claim_is_not_changed_into_a_foreign_one() {
     let shop = shared().governed("mainland");
     shop.accepts(shop.claim("data"));
     let node = shop.patch(&CLAIM, "data", "metadata: {annotations: {volume.kubernetes.io/selected-node: frankfurt-a}}");
@@ -175,7 +175,7 @@ fn the_verb_adopt_lets_a_volume_in() {
 }
 
 #[test]
-fn pods_mount_nothing_past_their_claims() {
+fn s11_s12_pods_mount_nothing_past_their_claims() {
     let shop = shared().governed("mainland");
     let with = |volume: &str| shop.pod("web").with(&format!("spec: {{volumes: [{{name: v, {volume}}}]}}"));
     for volume in [
@@ -219,7 +219,7 @@ fn classes_are_made_with_the_zones_of_the_data_centers() {
 }
 
 #[test]
-fn nobody_else_writes_the_classes_of_a_residency() {
+fn s7_nobody_else_writes_the_classes_of_a_residency() {
     let stage = shared();
     let admin = &stage.admin;
     let refusal = "[domicile/own-storage-class]";

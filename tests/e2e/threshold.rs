@@ -48,7 +48,7 @@ fn a_namespace_that_names_what_does_not_exist_stays_closed() {
 }
 
 #[test]
-fn a_relabelled_namespace_is_closed_until_it_is_confined_anew() {
+fn p17d_a_relabelled_namespace_is_closed_until_it_is_confined_anew() {
     let stage = shared();
     let shop = stage.governed("mainland");
     shop.label("domicile.dev/residency", "mainland_nobody-made-this");

@@ -3,7 +3,7 @@
 use crate::support::prelude::*;
 
 #[test]
-fn a_namespace_that_says_nothing_starts_nothing_until_someone_may_say_none() {
+fn p23_a_namespace_that_says_nothing_starts_nothing_until_someone_may_say_none() {
     let stage = to_install_anew();
     let (before, none) = (stage.ungoverned(), stage.ungoverned());
     before.accepts(bare_pod("older"));
