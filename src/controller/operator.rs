@@ -47,6 +47,8 @@ const STATUS_DELAY: Duration = Duration::from_millis(200);
 const FIRST_LOOK: Duration = Duration::from_secs(10);
 /// So long after a try it is told again that the cluster cannot be read, where that does not stand.
 const TELL_AGAIN: Duration = Duration::from_secs(10);
+/// So long an operator may take to read everything once before that is told.
+const UNREAD: Duration = Duration::from_secs(60);
 /// The longest sleep, so that it is seen that this turns.
 const LONGEST: Duration = Duration::from_secs(60);
 /// So many changes are taken in before work is looked at again.
@@ -76,6 +78,7 @@ pub struct Operator {
     pace: Pace,
     evictions: eviction::History,
     read: HashSet<std::mem::Discriminant<Change>>,
+    started_at: Instant,
     /// When it was told on which residency that the cluster cannot be read.
     told_unread: BTreeMap<String, Instant>,
 }
@@ -108,6 +111,7 @@ impl Operator {
             pace: Pace::default(),
             evictions: eviction::History::default(),
             read: HashSet::new(),
+            started_at: Instant::now(),
             told_unread: BTreeMap::new(),
         }
     }
@@ -186,11 +190,16 @@ impl Operator {
     /// Before everything was read once nothing is decided. That it cannot be read is told on each residency.
     fn tell_what_is_unread(&mut self) {
         let now = Instant::now();
+        let mut unseen = self.world.unseen.clone();
+        if unseen.is_empty() && self.started_at.elapsed() >= UNREAD {
+            let why = "they have not been read since the operator started";
+            unseen.insert("some kinds".to_owned(), why.to_owned());
+        }
         for name in self.world.snapshot.residencies.keys() {
             if self.told_unread.get(name).is_some_and(|told| now < *told + TELL_AGAIN) {
                 continue;
             }
-            let Some(step) = status::unread(&self.world, name) else { continue };
+            let Some(step) = status::unread(&self.world, &unseen, name) else { continue };
             self.told_unread.insert(name.clone(), now);
             let (work, operation, began) = (Work::Residency(name.clone()), step.operation(), self.answers.turn());
             let request = status::carry_out_residency(self.client.clone(), name.clone(), step);

@@ -88,13 +88,13 @@ pub fn residency(
 }
 
 /// The status of a residency while the cluster could not be read: what was written before stands, but that it is so now is not
-/// known. `None` where that is said already.
+/// known, of the kinds `unseen`. `None` where that is said already.
 #[must_use]
-pub fn unread(world: &World, name: &str) -> Option<ResidencyStep> {
+pub fn unread(world: &World, unseen: &BTreeMap<String, String>, name: &str) -> Option<ResidencyStep> {
     let read = world.snapshot.residencies.get(name)?;
     let before = read.status.as_ref()?;
     let mut status = before.clone();
-    status.conditions = report::residency::unread(&before.conditions, &world.unseen, &now())?;
+    status.conditions = report::residency::unread(&before.conditions, unseen, &now())?;
     if status == *before {
         return None;
     }

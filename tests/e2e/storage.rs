@@ -47,6 +47,39 @@ fn s1_the_default_of_the_residency_stays_where_the_clusters_own_changes() {
     clusters_own_becomes("standard");
 }
 
+/// S1, M18: who named a class is read from the fields' managers, which a tenant can send as he likes.
+#[test]
+fn s1_forged_managers_of_fields_hide_no_foreign_class() {
+    let stage = shared();
+    let shop = stage.governed("mainland");
+    let manages = |manager: &str, fields: Value| json!({"manager": manager, "operation": "Update", "apiVersion": "v1", "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": fields});
+    let (nothing, access) = (json!({}), json!({"f:spec": {"f:accessModes": {}}}));
+    let class = json!({"f:spec": {"f:storageClassName": {}}});
+    for (number, managers) in [
+        Value::Null,
+        json!([]),
+        json!([{}]),
+        json!([manages("kubectl", nothing)]),
+        json!([manages("kubectl", access.clone())]),
+        json!([manages("kubectl", access), manages("kube-apiserver", class)]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for named in [Some("gp3"), Some("standard"), Some(""), None] {
+            let mut claim = bare_claim(&format!("data-{number}")).in_namespace(&shop.name);
+            claim.0["metadata"]["managedFields"] = managers.clone();
+            if let Some(class) = named {
+                claim.0["spec"]["storageClassName"] = json!(class);
+            }
+            let reply = shop.would_ask(claim);
+            let class = reply.object["spec"]["storageClassName"].as_str().unwrap_or_default();
+            let refused = reply.message.contains("[domicile/storage-class]");
+            assert!(refused || class == "mainland-ssd", "{managers} with {named:?}: {} {class}", reply.message);
+        }
+    }
+}
+
 #[test]
 fn s2_s18_classes_of_the_residency_pass_and_others_do_not() {
     let stage = shared();
