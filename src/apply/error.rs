@@ -31,6 +31,9 @@ pub enum Error {
     /// An answer that cannot be read.
     #[error("it was done, or it is there, but the answer cannot be read")]
     Unreadable,
+    /// The API server says that something is wrong with it.
+    #[error("the API server answers {0}: {1}")]
+    Answered(u16, String),
     /// Anything else.
     #[error(transparent)]
     Request(Box<kube::Error>),
@@ -42,11 +45,19 @@ impl Error {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Conflict | Self::NotFound | Self::Behind(_) | Self::Unfinished => Outcome::Conflict,
-            Self::Outrun | Self::Refused(_) | Self::TimedOut(_) | Self::Unreadable | Self::Request(_) => {
-                Outcome::Failed
-            }
+            Self::Outrun
+            | Self::Refused(_)
+            | Self::TimedOut(_)
+            | Self::Unreadable
+            | Self::Answered(..)
+            | Self::Request(_) => Outcome::Failed,
         }
     }
+}
+
+/// What an API server makes of etcd's answer to an object that is larger than it takes, and of its own to one that it cannot send there.
+fn is_too_large(message: &str) -> bool {
+    ["request is too large", "ResourceExhausted", "larger than max"].iter().any(|words| message.contains(words))
 }
 
 impl From<kube::Error> for Error {
@@ -56,8 +67,9 @@ impl From<kube::Error> for Error {
             kube::Error::Api(status) => match status.code {
                 404 => Self::NotFound,
                 409 => Self::Conflict,
-                400 | 403 | 422 => Self::Refused(status.message.clone()),
-                _ => Self::Request(Box::new(error)),
+                400 | 403 | 413 | 422 => Self::Refused(status.message.clone()),
+                500 if is_too_large(&status.message) => Self::Refused(status.message.clone()),
+                code => Self::Answered(code, status.message.clone()),
             },
             _ => Self::Request(Box::new(error)),
         }

@@ -141,12 +141,21 @@ pub async fn delete_class(client: Client, name: &str) -> Result<(), Error> {
 pub async fn apply_policy(client: Client, key: &Key, spec: NetworkPolicySpec) -> Result<Policy, Error> {
     let written = Api::<Sent<NetworkPolicy>>::namespaced(client.clone(), &key.namespace);
     for _ in 0..TAKEOVERS {
-        let standing = apply_once(client.clone(), key, spec.clone()).await?;
-        if standing.stands_as(&spec) {
-            return Ok(standing);
-        }
-        // A policy that is being deleted is gone with its last finalizer, and made again in the next round.
-        let patch = taking_over(json!(spec), if is_waited_for(&standing) { &standing.followed_by } else { &[] });
+        let finalizers = match apply_once(client.clone(), key, spec.clone()).await {
+            Ok(standing) if standing.stands_as(&spec) => return Ok(standing),
+            // A policy that is being deleted is gone with its last finalizer, and made again in the next round.
+            Ok(standing) if is_waited_for(&standing) => standing.followed_by,
+            Ok(_) => Vec::new(),
+            // Somebody's may be so large that nothing more fits, the least of all that it is shared.
+            Err(Error::Refused(reason)) => {
+                let patch = taking_over(json!(spec), &[]);
+                let shrunk = limited(written.patch(&key.name, &merge(), &Patch::<()>::Json(patch))).await.map(drop);
+                shrunk.map_err(|_| Error::Refused(reason))?;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let patch = taking_over(json!(spec), &finalizers);
         gone(limited(written.patch(&key.name, &merge(), &Patch::<()>::Json(patch))).await.map(drop))?;
     }
     Err(Error::Refused(format!("NetworkPolicy {} does not become what it is to be; somebody else writes it", key.name)))
@@ -158,7 +167,7 @@ fn is_waited_for(policy: &Policy) -> bool {
 }
 
 /// Makes an object Domicile's alone: fields of others outlive an apply, so the whole spec is replaced; finalizers but these, and
-/// owners, by which they could hold or end it, go.
+/// owners, by which they could hold or end it, go, and so do labels and annotations that nobody needs.
 pub(super) fn taking_over(spec: Value, finalizers: &[&str]) -> json_patch::Patch {
     let becomes =
         |path: [&str; 2], value| PatchOperation::Add(AddOperation { path: PointerBuf::from_tokens(path), value });
@@ -166,6 +175,8 @@ pub(super) fn taking_over(spec: Value, finalizers: &[&str]) -> json_patch::Patch
         PatchOperation::Replace(ReplaceOperation { path: PointerBuf::from_tokens(["spec"]), value: spec }),
         becomes(["metadata", "finalizers"], json!(finalizers)),
         becomes(["metadata", "ownerReferences"], json!([])),
+        becomes(["metadata", "labels"], json!({keys::MANAGED_BY: keys::MANAGER})),
+        becomes(["metadata", "annotations"], json!({})),
     ])
 }
 

@@ -46,7 +46,7 @@ impl Judged {
     }
 }
 
-/// Judges a namespace; `None` where it names nothing that exists.
+/// Judges a namespace by those residencies that exist of what it names; `None` where none does.
 #[must_use]
 pub fn judge(world: &World, space: &Namespace) -> Option<Judged> {
     let Named::Residencies(named) = world.named(space) else { return None };
@@ -55,21 +55,23 @@ pub fn judge(world: &World, space: &Namespace) -> Option<Judged> {
         let mode = scene.confined.confinement.mode;
         let (findings, counted) = audit_at_most(scene, KEPT);
         Judged {
-            confined: is_confined(space, &named, mode),
+            confined: world.absent(&named).is_empty() && is_confined(space, &named, mode),
             mode,
             pods: count(scene.pods.len()),
             claims: count(scene.claims.len()),
             refused_because: refused_because(space),
             findings,
             counted,
-            named: named.clone(),
+            named: scene.named.clone(),
         }
     })
 }
 
-/// Everything that the rules need to know of a namespace; `None` where it names nothing that exists.
+/// Everything that the rules need to know of a namespace, by those residencies that exist of what it names; `None` where none
+/// does.
 pub fn scene<T>(world: &World, space: &Namespace, look: impl FnOnce(&Scene<'_>) -> T) -> Option<T> {
     let Named::Residencies(named) = world.named(space) else { return None };
+    let named = world.known(&named)?;
     let residencies = named.names().map(|name| world.residencies.get(name)).collect::<Option<Vec<_>>>()?;
     let confined = namespace::resolve(world, space, &named)?;
     let snapshot = &world.snapshot;
@@ -100,7 +102,10 @@ pub fn scene<T>(world: &World, space: &Namespace, look: impl FnOnce(&Scene<'_>) 
 }
 
 fn refused_because(space: &Namespace) -> Option<String> {
-    space.annotations.get(keys::REFUSED_BECAUSE).filter(|reason| *reason != "-").cloned()
+    match space.annotations.get(keys::REFUSED_BECAUSE) {
+        Some(reason) => Some(reason.clone()).filter(|reason| reason != "-"),
+        None => space.confined_for().map(|_| "closed, since what is to hold could not be written".to_owned()),
+    }
 }
 
 /// A confinement is finished when it is for what the namespace names, in the mode that is to hold, whole, and no longer says

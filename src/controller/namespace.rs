@@ -1,7 +1,7 @@
 //! The next step for one namespace, decided from what is known, one write at a time.
 //!
 //! The order is what makes it safe: what isolates first; then, whatever became of that, the namespace is closed
-//! (`refused-because: being confined`) with its rules in force, and what is permitted is opened; then what is older than the rules is
+//! (`refused-because: being confined`) with its rules in force; then what is permitted is opened, what is older than the rules is
 //! narrowed, and it is opened with the binding of pods held; last, when nothing older can still arrive, the pods that must not be bound are listed. Where
 //! nothing can be older, because the namespace was created with the label, it is opened as soon as it is isolated. A crash
 //! after any write finds the namespace refused by the threshold, closed or confined, and the same decision goes on from
@@ -61,8 +61,6 @@ pub enum Step {
         first: Vec<PolicyStep>,
         /// The patch.
         patch: NamespacePatch,
-        /// The step for a policy that only opens what is permitted: what runs is not to wait until everything is judged.
-        last: Option<PolicyStep>,
         /// What that comes to, for people.
         meaning: Meaning,
     },
@@ -91,6 +89,8 @@ pub enum Step {
         wanted: Box<Confinement>,
         /// Policies of tenants that open more than is permitted.
         wide: Vec<Key>,
+        /// The step for the policy that opens what is permitted, where it is not there: what runs does not wait for the rest.
+        permitting: Option<PolicyStep>,
     },
 }
 
@@ -152,7 +152,7 @@ pub fn next(world: &World, space: &Namespace, age: Option<Duration>) -> Option<S
             refuse(space, &reason)
         }
         Named::Residencies(named) => {
-            world.mutation.or_else(|| named.contain(keys::CANARY_RESIDENCY).then_some(Mutation::Nothing))?;
+            world.mutation.or_else(|| named.are_the_canarys().then_some(Mutation::Nothing))?;
             match resolve(world, space, &named) {
                 None => missing(world, space, &named),
                 Some(confined) if confined.confinement.mode == Mode::Enforce => enforce(world, space, confined, age),
@@ -189,6 +189,7 @@ fn resolve_with<'a>(
     let circumstances = Circumstances {
         mutation: world.mutation.unwrap_or_default(),
         has_own_policies: tenants_policies(world, space).next().is_some(),
+        is_permitted: world.snapshot.policies.contains_key(&Key::new(&space.name, keys::PERMITTING_POLICY)),
         foreign_role_bindings: &foreign(role_bindings, &space.name, &world.never_governed().collect::<Vec<_>>()),
     };
     let values = values.iter().map(String::as_str);
@@ -270,12 +271,19 @@ fn missing(world: &World, space: &Namespace, named: &Residencies) -> Option<Step
     if let Some(policy) = standing(world, space).and_then(|confined| kept_up(world, space, &confined)) {
         return Some(Step::Policy(policy));
     }
+    // What was confined more mildly is isolated where those that exist ask for that.
+    let known = world.known(named).filter(|_| space.confined_for().is_some());
+    if let Some(confined) = known.and_then(|known| resolve(world, space, &known))
+        && confined.confinement.mode == Mode::Enforce
+        && let Some(policy) = policies(world, space, &confined).into_iter().find_map(|one| policy_step(world, one))
+    {
+        return Some(Step::Policy(policy));
+    }
     if space.confined_for() == Some(named.value()) {
         return None;
     }
-    let absent: Vec<&str> = named.names().filter(|name| !world.residencies.contains_key(*name)).collect();
-    let reason =
-        format!("there is no DataResidency {}; create it, or correct the label {}", absent.join(", "), keys::RESIDENCY);
+    let absent = world.absent(named).join(", ");
+    let reason = format!("there is no DataResidency {absent}; create it, or correct the label {}", keys::RESIDENCY);
     refuse(space, &reason)
 }
 
@@ -330,9 +338,7 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
     let is_to_be_closed = if is_being_confined(space) { !patch.is_empty() } else { !stands };
     if is_to_be_closed {
         let first = first.into_iter().filter_map(|policy| policy_step(world, policy)).collect();
-        let missing = last.into_iter().find(|(key, _)| live(key).is_none());
-        let last = missing.and_then(|policy| policy_step(world, policy));
-        return Some(Step::Rewrite { first, patch, last, meaning: Meaning::Closed });
+        return Some(Step::Rewrite { first, patch, meaning: Meaning::Closed });
     }
     let closed = is_being_confined(space);
     let is_to_be_listed = is_binding_held(space) && age.is_none_or(|age| age >= BINDING_HOLD);
@@ -340,11 +346,13 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
         return first.into_iter().find_map(|policy| policy_step(world, policy)).map(Step::Policy);
     }
     if closed {
+        let missing = last.into_iter().find(|(key, _)| live(key).is_none());
+        let permitting = missing.and_then(|policy| policy_step(world, policy));
         if OPENED_BY.iter().any(|kind| world.unseen.contains_key(*kind)) {
-            return None; // it stays closed: what is older than the rules may not be known
+            return permitting.map(Step::Policy); // it stays closed: what is older than the rules may not be known
         }
         refuse_while_unjudged(&mut wanted, unjudged);
-        return Some(Step::Settle { wanted: Box::new(wanted), wide });
+        return Some(Step::Settle { wanted: Box::new(wanted), wide, permitting });
     }
     refuse_while_unjudged(&mut wanted, unjudged);
     refuse_while_open(&mut wanted, wide.first());
@@ -365,7 +373,7 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
         return policy_step(world, policy).map(Step::Policy);
     }
     let first = first.into_iter().filter_map(|policy| policy_step(world, policy)).collect();
-    Some(Step::Rewrite { first, patch, last: None, meaning: Meaning::Updated })
+    Some(Step::Rewrite { first, patch, meaning: Meaning::Updated })
 }
 
 /// How a policy comes to be as it is wanted.

@@ -32,7 +32,7 @@ use super::{
 use crate::{
     apply,
     compile::nodes,
-    domain::{Named, Subject, keys},
+    domain::{Named, Subject},
     observe::{Change, Delta, watch::KINDS},
     report::events::{self, Telling},
     resolve::Location,
@@ -456,7 +456,7 @@ fn tellings(world: &World, work: &Work, written: &Written) -> Vec<Telling> {
     let Some(space) = world.snapshot.namespaces.get(name) else { return Vec::new() };
     let subject = Subject::namespaced("Namespace", "", name, &space.uid);
     let named = match world.named(space) {
-        Named::Residencies(named) if named.contain(keys::CANARY_RESIDENCY) => return Vec::new(), // nobody's namespace
+        Named::Residencies(named) if named.are_the_canarys() => return Vec::new(), // nobody's namespace
         Named::Residencies(named) => named.to_string(),
         Named::Unreadable(value) => value,
         Named::Nothing => String::new(),
@@ -471,11 +471,19 @@ fn tellings(world: &World, work: &Work, written: &Written) -> Vec<Telling> {
             tellings.push(Telling::normal(subject, "Released", "Release", "no DataResidency holds here any more"));
         }
         Some(Meaning::Unresolved) => {
+            let named = match world.named(space) {
+                Named::Residencies(named) => world.absent(&named).join(", "),
+                _ => named,
+            };
             let note =
                 format!("the label domicile.dev/residency names what does not exist: {named}; nothing may start here");
             tellings.push(Telling::warning(subject, "Unresolved", "Confine", note));
         }
-        Some(Meaning::Closed | Meaning::Updated | Meaning::Shut) | None => {}
+        Some(Meaning::Shut) => {
+            let note = "what is to hold here could not be written time and again, so nothing may start; see the operator's log";
+            tellings.push(Telling::warning(subject, "NotConfined", "Confine", note));
+        }
+        Some(Meaning::Closed | Meaning::Updated) | None => {}
     }
     tellings
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Error, canary, judge::scene, policies::lists, world::World};
 use crate::{
     audit::inventory::{Entry, inventory},
-    domain::{Finding, Leg, Mode, Named, Subject, Verdict, keys},
+    domain::{Finding, Leg, Mode, Named, Subject, Verdict},
     observe::{
         Namespace,
         client::connect,
@@ -63,8 +63,7 @@ pub async fn survey(own_namespace: &str) -> Result<Survey, Error> {
     read(&client, own_namespace, &mut world).await?;
     let spaces = world.snapshot.namespaces.values();
     let governed = spaces.filter_map(|space| {
-        let judged =
-            super::judge::judge(&world, space).filter(|judged| !judged.named.contain(keys::CANARY_RESIDENCY))?;
+        let judged = super::judge::judge(&world, space).filter(|judged| !judged.named.are_the_canarys())?;
         Some(Governed {
             namespace: space.name.clone(),
             residencies: judged.named.value().to_owned(),

@@ -30,7 +30,7 @@ impl Troubles {
         trouble.failures = trouble.failures.saturating_add(1);
         let by_others = operation == Operation::Namespace
             && matches!(error, apply::Error::Conflict | apply::Error::Outrun | apply::Error::Refused(_));
-        trouble.by_others = if by_others { trouble.by_others.saturating_add(1) } else { 0 };
+        trouble.by_others = trouble.by_others.saturating_add(u32::from(by_others));
         trouble.why = error.to_string();
     }
 
@@ -72,7 +72,10 @@ mod tests {
             troubles.add("shop", &apply::Error::Outrun, Operation::Namespace);
         }
         assert!(troubles.are_stubborn("shop") && !troubles.are_stubborn("other"));
-        troubles.add("shop", &apply::Error::TimedOut(Duration::from_secs(10)), Operation::Namespace);
+        troubles.forget("shop");
+        for _ in 0..STUBBORN {
+            troubles.add("shop", &apply::Error::TimedOut(Duration::from_secs(10)), Operation::Namespace);
+        }
         assert!(!troubles.are_stubborn("shop"), "an API server that does not answer is nobody's doing");
         troubles.forget("shop");
         assert_eq!(troubles.lasting("shop"), None);

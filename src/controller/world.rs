@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::cluster_policy;
 use crate::{
     compile::cluster_network,
-    domain::{Mutation, Named, keys},
+    domain::{Mutation, Named, Residencies, keys},
     observe::{Change, Delta, Namespace, Receivers, Snapshot},
     resolve::{Facilities, Location, Residency, Sites},
     webhook::Namespaces,
@@ -109,6 +109,22 @@ impl World {
     /// Makes every residency's status due, for what no watch brings.
     pub fn mark_residencies(&mut self) {
         self.due.extend(self.snapshot.residencies.keys().cloned().map(Work::Residency));
+    }
+
+    /// Those of the residencies that do not exist.
+    #[must_use]
+    pub fn absent<'a>(&self, named: &'a Residencies) -> Vec<&'a str> {
+        named.names().filter(|name| !self.residencies.contains_key(*name)).collect()
+    }
+
+    /// Those of them that exist; `None` where none does.
+    #[must_use]
+    pub fn known(&self, named: &Residencies) -> Option<Residencies> {
+        let names: Vec<&str> = named.names().filter(|name| self.residencies.contains_key(*name)).collect();
+        match Named::parse(Some(&names.join("_"))) {
+            Named::Residencies(known) => Some(known),
+            Named::Nothing | Named::Unreadable(_) => None,
+        }
     }
 
     /// Whether a namespace may be governed at all.

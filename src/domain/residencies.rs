@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use super::keys;
+
 /// At most so many residencies in one label value.
 pub const MAX_RESIDENCIES: usize = 8;
 
@@ -53,6 +55,12 @@ impl Residencies {
     #[must_use]
     pub fn contain(&self, name: &str) -> bool {
         self.names.iter().any(|own| own == name)
+    }
+
+    /// Whether it is the canary's alone: the one of Domicile's own namespace. Beside others it is a name like any.
+    #[must_use]
+    pub fn are_the_canarys(&self) -> bool {
+        self.value == keys::CANARY_RESIDENCY
     }
 
     /// The label's value.

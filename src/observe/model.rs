@@ -175,11 +175,10 @@ impl Namespace {
     /// Whether everything stands on `other` as it does here by which a confinement is decided.
     #[must_use]
     pub fn is_decided_like(&self, other: &Self) -> bool {
-        let pod_security = [keys::POD_SECURITY_ENFORCE, keys::POD_SECURITY_WARN, keys::POD_SECURITY_AUDIT];
         let decisive = |key: &str| {
             key == keys::RESIDENCY
                 || keys::CONFINEMENT_LABELS.contains(&key)
-                || pod_security.iter().any(|way| key.starts_with(way))
+                || key.starts_with(keys::POD_SECURITY_ENFORCE)
         };
         let labels = |space: &Self| {
             let kept = space.labels.iter().filter(|(key, _)| decisive(key));

@@ -37,6 +37,8 @@ pub struct Circumstances<'a> {
     pub mutation: Mutation,
     /// Whether the namespace has network policies that Domicile did not make.
     pub has_own_policies: bool,
+    /// Whether Domicile's permitting policy is in it.
+    pub is_permitted: bool,
     /// UIDs of its RoleBindings that give something to ServiceAccounts of other namespaces.
     pub foreign_role_bindings: &'a [String],
 }
@@ -77,7 +79,7 @@ pub fn confine<'a>(
         peers: peers(named, values),
         ingress: held.iter().map(|residency| residency.ingress_policy).max().unwrap_or(Ingress::Restricted),
         tenant_policies: held.iter().map(|residency| residency.tenant_policies).max().unwrap_or(TenantPolicies::Refuse),
-        permitting: permitting(namespace, &held, circumstances.has_own_policies),
+        permitting: permitting(namespace, &held, &circumstances),
         exposure: held.iter().map(|residency| residency.exposure).max().unwrap_or(Exposure::Deny),
         mutation: circumstances.mutation,
         held_pods: held_pods(named, pods.clone()),
@@ -102,14 +104,19 @@ pub fn confine<'a>(
 
 /// Whether the permitted is opened: the namespace's own label overrules, and a namespace that joins with policies of its
 /// own keeps its zero trust.
-fn permitting(namespace: &Namespace, held: &[&Residency], has_own_policies: bool) -> Permitting {
+fn permitting(namespace: &Namespace, held: &[&Residency], circumstances: &Circumstances<'_>) -> Permitting {
     match namespace.labels.get(keys::PERMIT).map(String::as_str) {
         Some("All") => return Permitting::All,
         Some("None") => return Permitting::None,
         Some(_) | None => {}
     }
-    let opened_before = namespace.annotations.get(keys::PERMITTING).is_some_and(|value| value == "All");
-    if held.iter().any(|residency| residency.permitting == Permitting::None) || (has_own_policies && !opened_before) {
+    // When it is confined for the first time its own policies may not have been seen at once.
+    let reason = namespace.annotations.get(keys::REFUSED_BECAUSE).map(String::as_str);
+    let opened_before = namespace.annotations.get(keys::PERMITTING).is_some_and(|value| value == "All")
+        && (circumstances.is_permitted || !reason.is_some_and(keys::is_being_confined));
+    if held.iter().any(|residency| residency.permitting == Permitting::None)
+        || (circumstances.has_own_policies && !opened_before)
+    {
         Permitting::None
     } else {
         Permitting::All

@@ -216,7 +216,7 @@ fn a_confinement_that_cannot_be_written_is_not_a_frozen_one() {
         when(!reply.ok(), || "a pod would still start".into())?;
         Ok(reply.message)
     });
-    assert!(said.contains("[domicile/not-confined]") && said.contains("Take annotations away"), "{said}");
+    assert!(said.contains("[domicile/not-confined]") && said.contains("Take away what fills it up"), "{said}");
     eventually("it is told", SOON, || {
         let status = stage.becomes("to-be-frozen", "PlacementEnforced", "False")["status"].clone();
         when(status["conditions"].to_string().contains("what is to hold cannot be written"), || status.to_string())
@@ -233,6 +233,61 @@ fn a_confinement_that_cannot_be_written_is_not_a_frozen_one() {
     eventually("what is to hold is written", SOON, || {
         let reply = stage.tenant.try_create(&after);
         when(reply.ok(), || reply.message)
+    });
+}
+
+/// etcd takes objects of 1.5 MiB, and nothing but that bounds finalizers.
+#[test]
+fn a_namespace_that_is_full_of_finalizers_is_closed_too() {
+    let stage = shared();
+    let residency = stage.makes_residency("to-be-full", "{jurisdictions: [CN], enforcement: Warn}");
+    let shop = stage.governed("to-be-full");
+    // Without managers of fields nothing is left that could shrink.
+    let writes = |mut metadata: Value| {
+        metadata["managedFields"] = json!([{}]);
+        stage.tenant.patch(&NAMESPACE, "", &shop.name, &json!({"metadata": metadata}))
+    };
+    let domain = format!("{}.example.com", ["x".repeat(60), "y".repeat(60), "z".repeat(60)].join("."));
+    let finalizers: Vec<String> = (0..6800).map(|number| format!("{domain}/{number}")).collect();
+    writes(json!({"finalizers": finalizers})).expected();
+    let (mut fits, mut too_long) = (0_usize, 256 * 1024);
+    while too_long - fits > 1 {
+        let length = fits.midpoint(too_long);
+        let reply = writes(json!({"annotations": {"example.com/ballast": "x".repeat(length)}}));
+        if reply.ok() { fits = length } else { too_long = length }
+    }
+    assert!(fits > 0 && too_long < 200 * 1024, "{fits}: it is not etcd that bounds it");
+    residency.becomes("spec: {enforcement: Enforce}");
+    let abroad = bare_pod("abroad").with("spec: {nodeName: frankfurt-a}").in_namespace(&shop.name);
+    eventually("nothing starts in it", SOON, || {
+        let reply = stage.tenant.try_create(&abroad);
+        when(reply.message.contains("[domicile/not-confined]"), || reply.message)
+    });
+    writes(json!({"annotations": {"example.com/ballast": null}, "finalizers": null})).expected();
+    eventually("it is confined", SOON, || {
+        let reply = stage.tenant.try_create(&abroad);
+        when(reply.message.contains("[domicile/node-name]"), || reply.message)
+    });
+}
+
+/// A name that nobody has hides nothing of what breaks the residencies that exist, and isolates no less.
+#[test]
+fn what_breaks_a_residency_is_told_though_the_label_names_nobody_as_well() {
+    let stage = shared();
+    let residency = stage.makes_residency("half-named", "{jurisdictions: [CN], enforcement: Warn}");
+    let shop = stage.governed("half-named");
+    shop.accepts(bare_pod("abroad").with("spec: {nodeName: frankfurt-a}"));
+    shop.runs("abroad");
+    shop.label("domicile.dev/residency", "half-named_nobody-has-this");
+    shop.comes_to_reject(shop.pod("web"), "[domicile/not-confined]");
+    eventually("it is told, and why", SOON, || {
+        let status = stage.becomes("half-named", "Compliant", "False")["status"].to_string();
+        let all = ["/abroad: it runs on node frankfurt-a", "there is no DataResidency nobody-has-this"];
+        when(all.iter().all(|words| status.contains(words)), || status)
+    });
+    residency.becomes("spec: {enforcement: Enforce}");
+    eventually("what runs is isolated", SOON, || {
+        when(shop.find(&NETWORK_POLICY, "domicile-isolate").is_some(), || "there is no policy".into())
     });
 }
 
@@ -332,6 +387,7 @@ fn a_label_names_what_could_exist() {
         "",
         "a_b_c_d_e_f_g_h_i",
         "a-name-of-thirty-one-characters",
+        "mainland_domicile-canary", // whose namespaces are left out of reports
     ] {
         let labels = json!({"metadata": {"labels": {"domicile.dev/residency": value}}});
         let said = stage.tenant.patch(&NAMESPACE, "", &free.name, &labels).refused("[domicile/residency-value]");

@@ -38,16 +38,13 @@ const TOUCHING: Duration = Duration::from_secs(20);
 pub async fn carry_out(client: Client, space: Namespace, step: Step) -> Result<Written, apply::Error> {
     let name = space.name.clone();
     match step {
-        Step::Rewrite { first, patch, last, meaning } => {
+        Step::Rewrite { first, patch, meaning } => {
             let mut written = Written::default();
             for policy in first {
                 written.changes.extend(write_in_passing(client.clone(), &space, policy).await);
             }
-            let after = write(client.clone(), &space, &patch).await?;
+            let after = write(client, &space, &patch).await?;
             written.push(Change::Namespace(Delta::Applied(name, after)));
-            if let Some(policy) = last {
-                written.changes.extend(write_in_passing(client, &space, policy).await);
-            }
             Ok(written.meaning(meaning))
         }
         Step::Shut => {
@@ -87,7 +84,7 @@ pub async fn carry_out(client: Client, space: Namespace, step: Step) -> Result<W
             Ok(Written::one(Change::Namespace(Delta::Applied(name, after))).meaning(meaning))
         }
         Step::List { wanted, never_governed, known } => list(client, space, *wanted, never_governed, &known).await,
-        Step::Settle { wanted, wide } => settle(client, space, *wanted, wide).await,
+        Step::Settle { wanted, wide, permitting } => settle(client, space, *wanted, wide, permitting).await,
     }
 }
 
@@ -111,7 +108,7 @@ async fn write_in_passing(client: Client, space: &Namespace, step: PolicyStep) -
         Err(_) => Err(apply::Error::TimedOut(IN_PASSING)),
     };
     written.unwrap_or_else(|error| {
-        tracing::warn!(namespace = %space.name, %error, "a policy cannot be written; what is to hold is, all the same");
+        tracing::warn!(namespace = %space.name, %error, "a policy cannot be written, and the namespace does not wait for it");
         None
     })
 }
@@ -188,9 +185,13 @@ async fn settle(
     space: Namespace,
     mut wanted: Confinement,
     wide: Vec<Key>,
+    permitting: Option<PolicyStep>,
 ) -> Result<Written, apply::Error> {
-    tokio::time::sleep(SETTLING).await;
     let mut written = Written::default();
+    if let Some(policy) = permitting {
+        written.changes.extend(write_in_passing(client.clone(), &space, policy).await);
+    }
+    tokio::time::sleep(SETTLING).await;
     let (mut still_wide, until) = (wide, Instant::now() + TOUCHING);
     // Where there is not time for all, each time others come first.
     let moment = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos() as usize);

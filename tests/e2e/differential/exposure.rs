@@ -39,15 +39,15 @@ fn service() -> Json {
     ]);
     let port = object(vec![("port", 1.0, just(json!(80))), ("nodePort", 0.1, just(json!(30080)))]);
     let spec = object(vec![
-        ("ports", 0.95, list(port, 1..=1)),
+        ("ports", 0.98, list(port, 1..=1)),
         ("type", 0.7, words(&["ClusterIP", "ClusterIP", "NodePort", "LoadBalancer", "ExternalName"])),
         ("selector", 0.7, one_of(vec![json!({"app": "web"}), json!({})])),
-        ("clusterIP", 0.2, words(&["None", ""])),
+        ("clusterIP", 0.1, words(&["None", ""])),
         ("externalName", 0.4, words(&["db.example.com", "db.shop.svc.cluster.local", ""])),
         ("externalIPs", 0.2, list(words(&["198.51.100.7", "10.20.0.7"]), 0..=2)),
         ("loadBalancerClass", 0.05, words(&["example.com/lb"])),
         ("loadBalancerIP", 0.05, words(&["198.51.100.7"])),
-        ("externalTrafficPolicy", 0.3, words(&["Local", "Cluster"])),
+        ("externalTrafficPolicy", 0.2, words(&["Local", "Cluster"])),
         ("publishNotReadyAddresses", 0.1, just(json!(true))),
     ]);
     object(vec![
