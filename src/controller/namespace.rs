@@ -268,15 +268,11 @@ fn missing(world: &World, space: &Namespace, named: &Residencies) -> Option<Step
         let key = Key::new(&space.name, keys::ISOLATING_POLICY);
         return Some(Step::Policy(PolicyStep::Apply { key, spec: Box::new(network::isolating()) }));
     }
-    if let Some(policy) = standing(world, space).and_then(|confined| kept_up(world, space, &confined)) {
-        return Some(Step::Policy(policy));
-    }
-    // What was confined more mildly is isolated where those that exist ask for that.
-    let known = world.known(named).filter(|_| space.confined_for().is_some());
-    if let Some(confined) = known.and_then(|known| resolve(world, space, &known))
-        && confined.confinement.mode == Mode::Enforce
-        && let Some(policy) = policies(world, space, &confined).into_iter().find_map(|one| policy_step(world, one))
-    {
+    let policy = match standing(world, space) {
+        Some(confined) => kept_up(world, space, &confined),
+        None => isolated_by_those_that_exist(world, space, named),
+    };
+    if let Some(policy) = policy {
         return Some(Step::Policy(policy));
     }
     if space.confined_for() == Some(named.value()) {
@@ -285,6 +281,16 @@ fn missing(world: &World, space: &Namespace, named: &Residencies) -> Option<Step
     let absent = world.absent(named).join(", ");
     let reason = format!("there is no DataResidency {absent}; create it, or correct the label {}", keys::RESIDENCY);
     refuse(space, &reason)
+}
+
+/// The next step by which what was confined more mildly is isolated, where the residencies that exist ask for that by now.
+fn isolated_by_those_that_exist(world: &World, space: &Namespace, named: &Residencies) -> Option<PolicyStep> {
+    space.confined_for()?;
+    world.mutation?;
+    let confined = resolve(world, space, &world.known(named)?)?;
+    let enforces = confined.confinement.mode == Mode::Enforce;
+    let mut steps = policies(world, space, &confined).into_iter().filter_map(|policy| policy_step(world, policy));
+    steps.next().filter(|_| enforces)
 }
 
 /// Nothing may start here, for this reason; what stands is left.
