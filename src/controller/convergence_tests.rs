@@ -379,6 +379,15 @@ fn what_waits_for_the_permitting_policy_is_nothing_that_closes() {
 }
 
 #[test]
+fn what_cannot_be_isolated_is_not_opened() {
+    let mut confined = Stored::labelled("mainland").way("Enforce").pop().unwrap();
+    confined.policies.remove(&Key::new("vehicles", keys::ISOLATING_POLICY));
+    confined.namespace.annotations.insert(keys::REFUSED_BECAUSE.to_owned(), "it cannot be isolated".to_owned());
+    let step = confined.step("Enforce");
+    assert!(matches!(&step, Some(Step::Policy(PolicyStep::Apply { .. }))), "{step:?}");
+}
+
+#[test]
 fn what_is_to_hold_waits_for_no_policy() {
     let mut confined = Stored::labelled("mainland").way("Enforce").pop().unwrap();
     confined.policies.insert(Key::new("vehicles", keys::PERMITTING_POLICY), crate::compile::network::isolating());

@@ -348,7 +348,9 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
     }
     let closed = is_being_confined(space);
     let is_to_be_listed = is_binding_held(space) && age.is_none_or(|age| age >= BINDING_HOLD);
-    if (closed || is_to_be_listed) && !first.is_empty() {
+    // What is not isolated is closed when that cannot be mended, and not opened before.
+    let is_isolated = !first.iter().any(|(key, _)| key.name == keys::ISOLATING_POLICY);
+    if (closed || is_to_be_listed || !is_isolated) && !first.is_empty() {
         return first.into_iter().find_map(|policy| policy_step(world, policy)).map(Step::Policy);
     }
     if closed {
