@@ -40,7 +40,7 @@ pub async fn apply_cluster_policy(
     if standing.stands_as(spec) {
         return Ok(standing);
     }
-    let patch = taking_over(spec.clone(), &[]);
+    let patch = taking_over(spec.clone(), json!({keys::RESIDENCY: value}), &[]);
     let standing = limited(written.patch(name, &merge(), &Patch::<()>::Json(patch))).await.map(ClusterPolicy::from)?;
     if standing.stands_as(spec) {
         return Ok(standing);

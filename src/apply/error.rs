@@ -56,7 +56,7 @@ impl Error {
 }
 
 /// What an API server makes of etcd's answer to an object that is larger than it takes, and of its own to one that it cannot send there.
-fn is_too_large(message: &str) -> bool {
+pub(super) fn is_too_large(message: &str) -> bool {
     ["request is too large", "ResourceExhausted", "larger than max"].iter().any(|words| message.contains(words))
 }
 

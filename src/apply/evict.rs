@@ -77,11 +77,7 @@ pub async fn evict(client: Client, eviction: &Eviction) -> Result<Moved, Error> 
     match limited(pods.evict(&key.name, &parameters)).await {
         Ok(_) => Ok(Moved::Evicted),
         Err(Error::NotFound | Error::Conflict) => Ok(Moved::Changed),
-        Err(Error::Refused(reason)) => Ok(Moved::Left(reason)),
-        Err(Error::Request(error)) => match *error {
-            kube::Error::Api(status) if status.code == 429 => Ok(Moved::Left(status.message)),
-            error => Err(Error::Request(Box::new(error))),
-        },
+        Err(Error::Refused(reason) | Error::Answered(429, reason)) => Ok(Moved::Left(reason)), // by a budget
         Err(error) => Err(error),
     }
 }

@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-use super::Error;
+use super::{Error, error::is_too_large};
 
 /// No request may take longer: the API server is near, and a request that hangs holds its key.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -83,7 +83,8 @@ pub async fn patch_namespace(client: Client, read: &Namespace, patch: &Namespace
             answer => return answer.and_then(reduced),
         }
         let newest: Namespace = limited(spaces.get(&read.name)).await.and_then(reduced)?;
-        if !newest.is_decided_like(read) {
+        let is_changed = |key: &String| newest.labels.get(key) != read.labels.get(key);
+        if !newest.is_decided_like(read) || patch.labels.keys().any(is_changed) {
             return Err(Error::Conflict);
         }
         version = newest.resource_version;
@@ -147,15 +148,15 @@ pub async fn apply_policy(client: Client, key: &Key, spec: NetworkPolicySpec) ->
             Ok(standing) if is_waited_for(&standing) => standing.followed_by,
             Ok(_) => Vec::new(),
             // Somebody's may be so large that nothing more fits, the least of all that it is shared.
-            Err(Error::Refused(reason)) => {
-                let patch = taking_over(json!(spec), &[]);
+            Err(Error::Refused(reason)) if is_too_large(&reason) => {
+                let patch = taking_over(json!(spec), json!({}), &[]);
                 let shrunk = limited(written.patch(&key.name, &merge(), &Patch::<()>::Json(patch))).await.map(drop);
                 shrunk.map_err(|_| Error::Refused(reason))?;
                 continue;
             }
             Err(error) => return Err(error),
         };
-        let patch = taking_over(json!(spec), &finalizers);
+        let patch = taking_over(json!(spec), json!({}), &finalizers);
         gone(limited(written.patch(&key.name, &merge(), &Patch::<()>::Json(patch))).await.map(drop))?;
     }
     Err(Error::Refused(format!("NetworkPolicy {} does not become what it is to be; somebody else writes it", key.name)))
@@ -167,8 +168,8 @@ fn is_waited_for(policy: &Policy) -> bool {
 }
 
 /// Makes an object Domicile's alone: fields of others outlive an apply, so the whole spec is replaced; finalizers but these, and
-/// owners, by which they could hold or end it, go, and so do labels and annotations that nobody needs.
-pub(super) fn taking_over(spec: Value, finalizers: &[&str]) -> json_patch::Patch {
+/// owners, by which they could hold or end it, go, and so do all labels and annotations but these.
+pub(super) fn taking_over(spec: Value, annotations: Value, finalizers: &[&str]) -> json_patch::Patch {
     let becomes =
         |path: [&str; 2], value| PatchOperation::Add(AddOperation { path: PointerBuf::from_tokens(path), value });
     json_patch::Patch(vec![
@@ -176,7 +177,7 @@ pub(super) fn taking_over(spec: Value, finalizers: &[&str]) -> json_patch::Patch
         becomes(["metadata", "finalizers"], json!(finalizers)),
         becomes(["metadata", "ownerReferences"], json!([])),
         becomes(["metadata", "labels"], json!({keys::MANAGED_BY: keys::MANAGER})),
-        becomes(["metadata", "annotations"], json!({})),
+        becomes(["metadata", "annotations"], annotations),
     ])
 }
 
@@ -202,7 +203,7 @@ async fn apply_once(client: Client, key: &Key, spec: NetworkPolicySpec) -> Resul
 pub async fn delete_policy(client: Client, key: &Key, live: &Policy, empty: bool) -> Result<(), Error> {
     let written = Api::<Sent<NetworkPolicy>>::namespaced(client, &key.namespace);
     if empty && (live.encumbered || live.terminating) {
-        let mut patch = taking_over(json!(isolating()), &live.followed_by);
+        let mut patch = taking_over(json!(isolating()), json!({}), &live.followed_by);
         let path = PointerBuf::from_tokens(["metadata", "uid"]);
         patch.0.insert(0, PatchOperation::Test(TestOperation { path, value: json!(live.uid) }));
         gone(limited(written.patch(&key.name, &merge(), &Patch::<()>::Json(patch))).await.map(drop))?;

@@ -189,7 +189,11 @@ fn resolve_with<'a>(
     let circumstances = Circumstances {
         mutation: world.mutation.unwrap_or_default(),
         has_own_policies: tenants_policies(world, space).next().is_some(),
-        is_permitted: world.snapshot.policies.contains_key(&Key::new(&space.name, keys::PERMITTING_POLICY)),
+        is_permitted: world
+            .snapshot
+            .policies
+            .get(&Key::new(&space.name, keys::PERMITTING_POLICY))
+            .is_some_and(|policy| policy.managed),
         foreign_role_bindings: &foreign(role_bindings, &space.name, &world.never_governed().collect::<Vec<_>>()),
     };
     let values = values.iter().map(String::as_str);
@@ -285,7 +289,10 @@ fn missing(world: &World, space: &Namespace, named: &Residencies) -> Option<Step
 
 /// The next step by which what was confined more mildly is isolated, where the residencies that exist ask for that by now.
 fn isolated_by_those_that_exist(world: &World, space: &Namespace, named: &Residencies) -> Option<PolicyStep> {
-    space.confined_for()?;
+    let mode = space.labels.get(keys::ENFORCEMENT).filter(|_| space.confined_for().is_some())?;
+    if *mode == Mode::Enforce.to_string() {
+        return None; // what stands is kept
+    }
     world.mutation?;
     let confined = resolve(world, space, &world.known(named)?)?;
     let enforces = confined.confinement.mode == Mode::Enforce;
@@ -314,7 +321,8 @@ fn meaning(space: &Namespace, wanted: &Confinement) -> Meaning {
 }
 
 fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Duration>) -> Option<Step> {
-    let stands = is_enforced(space, &confined.confinement);
+    // What was closed by taking the reason's key away is closed in order, and opened as if for the first time.
+    let stands = is_enforced(space, &confined.confinement) && space.annotations.contains_key(keys::REFUSED_BECAUSE);
     let wide = wide_policies(world, space, &confined.confinement);
     let unjudged = unjudged_policy(world, space, &confined.confinement);
     let policies = policies(world, space, &confined);

@@ -63,10 +63,11 @@ pub async fn survey(own_namespace: &str) -> Result<Survey, Error> {
     read(&client, own_namespace, &mut world).await?;
     let spaces = world.snapshot.namespaces.values();
     let governed = spaces.filter_map(|space| {
-        let judged = super::judge::judge(&world, space).filter(|judged| !judged.named.are_the_canarys())?;
+        let Named::Residencies(named) = world.named(space) else { return None };
+        let judged = super::judge::judge(&world, space).filter(|_| !named.are_the_canarys())?;
         Some(Governed {
             namespace: space.name.clone(),
-            residencies: judged.named.value().to_owned(),
+            residencies: named.value().to_owned(),
             enforcement: judged.mode,
             confined: judged.confined,
             objects: scene(&world, space, inventory)?,
@@ -80,20 +81,22 @@ pub async fn survey(own_namespace: &str) -> Result<Survey, Error> {
 
 /// Of a namespace whose label names what does not exist, nothing is proven: it may be older than its label.
 fn unresolved(world: &World, space: &Namespace) -> Option<Finding> {
-    let what = match world.named(space) {
+    let (what, judged) = match world.named(space) {
         Named::Nothing => return None,
         Named::Residencies(named) => {
-            let absent: Vec<&str> = named.names().filter(|name| !world.residencies.contains_key(*name)).collect();
-            (!absent.is_empty()).then(|| format!("there is no DataResidency {}", absent.join(", ")))?
+            let absent = Some(world.absent(&named)).filter(|absent| !absent.is_empty())?;
+            let by =
+                world.known(&named).map_or_else(|| "not judged".to_owned(), |known| format!("judged by {known} alone"));
+            (format!("there is no DataResidency {}", absent.join(", ")), by)
         }
-        Named::Unreadable(value) => format!("{value:?} names nothing that could exist"),
+        Named::Unreadable(value) => (format!("{value:?} names nothing that could exist"), "not judged".to_owned()),
     };
     Some(Finding {
         verdict: Verdict::Unknown,
         leg: Leg::Residency,
         rule: "domicile/refused",
         subject: Subject { uid: space.uid.clone(), ..Subject::cluster("Namespace", &space.name) },
-        message: format!("{what}, so nothing may start here, and what runs already is not judged"),
+        message: format!("{what}, so nothing may start here, and what runs already is {judged}"),
         remedy: "create it, or correct the label domicile.dev/residency".to_owned(),
     })
 }

@@ -110,10 +110,12 @@ fn permitting(namespace: &Namespace, held: &[&Residency], circumstances: &Circum
         Some("None") => return Permitting::None,
         Some(_) | None => {}
     }
-    // When it is confined for the first time its own policies may not have been seen at once.
+    // When it is confined for the first time its own policies may not have been seen before it was closed.
     let reason = namespace.annotations.get(keys::REFUSED_BECAUSE).map(String::as_str);
     let opened_before = namespace.annotations.get(keys::PERMITTING).is_some_and(|value| value == "All")
-        && (circumstances.is_permitted || !reason.is_some_and(keys::is_being_confined));
+        && (circumstances.is_permitted
+            || namespace.confined_for().is_some()
+            || !reason.is_some_and(keys::is_being_confined));
     if held.iter().any(|residency| residency.permitting == Permitting::None)
         || (circumstances.has_own_policies && !opened_before)
     {

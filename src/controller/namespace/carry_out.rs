@@ -54,18 +54,16 @@ pub async fn carry_out(client: Client, space: Namespace, step: Step) -> Result<W
         Step::Policy(policy) => {
             let isolates = matches!(&policy, PolicyStep::Apply { key, .. } if key.name == keys::ISOLATING_POLICY);
             let written = write_policy(client.clone(), policy).await;
-            if let Err(apply::Error::Refused(reason)) = &written
-                && isolates
-            {
-                close_unisolated(client, &space, reason).await?;
+            if isolates && let Err(error) = &written {
+                close_unisolated(client, &space, error).await?;
             }
             Ok(Written { changes: written?.into_iter().collect(), ..Written::default() })
         }
         Step::Open { isolating, permitting, wanted } => {
             let mut changes = Vec::new();
             let isolated = write_if_any(client.clone(), isolating).await;
-            if let Err(apply::Error::Refused(reason)) = &isolated {
-                close_unisolated(client.clone(), &space, reason).await?;
+            if let Err(error) = &isolated {
+                close_unisolated(client.clone(), &space, error).await?;
             }
             changes.extend(isolated?);
             let closing = close(&space, &wanted);
@@ -121,15 +119,18 @@ async fn write_if_any(client: Client, step: Option<PolicyStep>) -> Result<Option
 }
 
 /// Nothing may start in a namespace that cannot be isolated.
-async fn close_unisolated(client: Client, space: &Namespace, reason: &str) -> Result<(), apply::Error> {
-    let reason: String = reason.chars().take(300).collect();
+async fn close_unisolated(client: Client, space: &Namespace, error: &apply::Error) -> Result<(), apply::Error> {
+    let reason: String = match error {
+        apply::Error::Conflict | apply::Error::NotFound => return Ok(()), // it is decided anew at once
+        error => error.to_string().chars().take(300).collect(),
+    };
     let words = format!("NetworkPolicy {} cannot be written ({reason})", keys::ISOLATING_POLICY);
     let patch = namespace::refuse(space, &while_being_confined(space, &words));
     if patch.is_empty() {
         return Ok(());
     }
     tracing::warn!(namespace = %space.name, reason, "a namespace cannot be isolated; closing it");
-    apply::patch_namespace(client, space, &patch).await.map(drop)
+    write(client, space, &patch).await.map(drop)
 }
 
 /// Writes a confinement. Where the API server does not take it (others' annotations may have used up what an object can
