@@ -379,6 +379,14 @@ fn what_waits_for_the_permitting_policy_is_nothing_that_closes() {
 }
 
 #[test]
+fn what_was_shut_is_opened_as_if_for_the_first_time() {
+    let mut confined = Stored::labelled("mainland").way("Enforce").pop().unwrap();
+    confined.namespace.annotations.remove(keys::REFUSED_BECAUSE);
+    let step = confined.step("Enforce");
+    assert!(matches!(&step, Some(Step::Settle { .. })), "{step:?}");
+}
+
+#[test]
 fn what_cannot_be_isolated_is_not_opened() {
     let mut confined = Stored::labelled("mainland").way("Enforce").pop().unwrap();
     confined.policies.remove(&Key::new("vehicles", keys::ISOLATING_POLICY));

@@ -321,8 +321,7 @@ fn meaning(space: &Namespace, wanted: &Confinement) -> Meaning {
 }
 
 fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Duration>) -> Option<Step> {
-    // What was closed by taking the reason's key away is closed in order, and opened as if for the first time.
-    let stands = is_enforced(space, &confined.confinement) && space.annotations.contains_key(keys::REFUSED_BECAUSE);
+    let stands = is_enforced(space, &confined.confinement);
     let wide = wide_policies(world, space, &confined.confinement);
     let unjudged = unjudged_policy(world, space, &confined.confinement);
     let policies = policies(world, space, &confined);
@@ -349,12 +348,14 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
     };
     let (last, first): (Vec<_>, Vec<_>) = policies.into_iter().partition(only_opens);
     let patch = close(space, &wanted); // with nothing in it where it is closed already, by these rules
+    // What was shut is closed already, and is opened as if for the first time when that can be written.
+    let shut = stands && !space.annotations.contains_key(keys::REFUSED_BECAUSE);
     let is_to_be_closed = if is_being_confined(space) { !patch.is_empty() } else { !stands };
     if is_to_be_closed {
         let first = first.into_iter().filter_map(|policy| policy_step(world, policy)).collect();
         return Some(Step::Rewrite { first, patch, meaning: Meaning::Closed });
     }
-    let closed = is_being_confined(space);
+    let closed = is_being_confined(space) || shut;
     let is_to_be_listed = is_binding_held(space) && age.is_none_or(|age| age >= BINDING_HOLD);
     // What is not isolated is closed when that cannot be mended, and not opened before.
     let is_isolated = !first.iter().any(|(key, _)| key.name == keys::ISOLATING_POLICY);
