@@ -76,9 +76,15 @@ impl<'a> DnsPod<'a> {
     /// One that runs on this node.
     #[track_caller]
     pub fn on(stage: &'a Turn, node: &str) -> Self {
+        Self::labelled(stage, "kube-dns", node)
+    }
+
+    /// One with this value of the label `k8s-app`.
+    #[track_caller]
+    pub fn labelled(stage: &'a Turn, app: &str, node: &str) -> Self {
         let name = fresh_name();
         let pod = bare_pod(&name)
-            .with("metadata: {namespace: kube-system, labels: {k8s-app: kube-dns}}")
+            .with(&format!("metadata: {{namespace: kube-system, labels: {{k8s-app: {app}}}}}"))
             .with(&format!("spec: {{nodeName: {node}}}"));
         stage.admin.create(&pod).expected();
         eventually("the DNS pod has an address", SOON, || {
@@ -98,6 +104,22 @@ impl Drop for DnsPod<'_> {
     fn drop(&mut self) {
         let _ = self.stage.admin.delete_now(&POD, "kube-system", &self.name);
     }
+}
+
+/// As k3s, kubeadm and NodeLocal DNSCache run it. OpenShift's namespace is no system namespace elsewhere, so it is none here.
+#[test]
+fn n6_names_are_resolved_by_every_variant_of_the_clusters_dns() {
+    let stage = shared();
+    let shop = with_pod(&stage, "mainland");
+    for app in ["kube-dns", "coredns", "node-local-dns"] {
+        let dns = DnsPod::labelled(&stage, app, "shanghai-a");
+        passes(&stage, &web(&shop), &dns.place(), 53);
+        is_stopped(&stage, &web(&shop), &dns.place(), 8080);
+    }
+    let other = DnsPod::labelled(&stage, "metrics-server", "shanghai-a");
+    is_stopped(&stage, &web(&shop), &other.place(), 53);
+    passes(&stage, &web(&shop), "169.254.20.10", 53);
+    is_stopped(&stage, &web(&shop), "169.254.20.10", 8080);
 }
 
 #[test]
