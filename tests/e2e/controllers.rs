@@ -21,6 +21,9 @@ fn every_kind_of_controller_runs_in_the_country() {
         ("stateful", shop.stateful_set("stateful", 2)),
         ("daemon", shop.daemon_set("daemon")),
         ("job", shop.job("job")),
+        // As a red team tried them (M29): what replaces a pod makes it anew, and it is pinned again.
+        ("on-delete", shop.daemon_set("on-delete").with("spec: {updateStrategy: {type: OnDelete}}")),
+        ("policed", shop.job("policed").with("spec: {podFailurePolicy: {rules: [{action: Ignore, onPodConditions: [{type: DisruptionTarget, status: 'True'}]}]}, template: {spec: {restartPolicy: Never}}}")),
     ];
     for (_, manifest) in &kinds {
         shop.accepts(manifest);
