@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use domicile::domain::add_ons::ADD_ONS;
 use domicile::domain::routes::{Closes, Route, routes};
 use serde_json::Value;
 
@@ -213,6 +214,49 @@ fn annotations_that_say_the_address_of_a_pod_are_one_closed_list() {
     let pods = fs::read_to_string(root().join("charts/domicile/policies/pods.yaml")).unwrap();
     let list = domicile::domain::keys::ADDRESS_ANNOTATIONS.map(|key| format!("'{key}'")).join(", ");
     assert_eq!(pods.matches(&format!("[{list}]")).count(), 2, "pods.yaml asks for another list than [{list}]");
+}
+
+/// Resources with their groups, as kubectl takes them, of rules as policies and roles write them.
+fn resources(rules: &Value) -> BTreeSet<String> {
+    let words = |list: &Value| -> Vec<String> {
+        list.as_array().into_iter().flatten().map(|word| word.as_str().unwrap().to_owned()).collect()
+    };
+    let of = |rule: &Value| {
+        let groups = words(&rule["apiGroups"]);
+        words(&rule["resources"])
+            .into_iter()
+            .flat_map(|name| groups.iter().map(move |group| format!("{name}.{group}")).collect::<Vec<_>>())
+            .collect::<Vec<_>>()
+    };
+    rules.as_array().into_iter().flatten().flat_map(of).collect()
+}
+
+/// What a network plugin writes itself with every pod, and Domicile does not read.
+const OF_PLUGINS: [&str; 3] =
+    ["ciliumendpoints.cilium.io", "ciliumendpoints/status.cilium.io", "policyendpoints.networking.k8s.aws"];
+
+#[test]
+fn kinds_of_add_ons_that_are_judged_are_read_too() {
+    let is = |policy: &Value| ["domicile-routes", "domicile-network-kinds"].contains(&name(policy));
+    let judged = policies().into_iter().filter(|(_, policy)| is(policy));
+    let judged = judged.flat_map(|(_, policy)| resources(&policy["spec"]["matchConstraints"]["resourceRules"]));
+    let judged: BTreeSet<String> = judged.filter(|name| !OF_PLUGINS.contains(&name.as_str())).collect();
+    let mut read: BTreeSet<String> = ADD_ONS.iter().map(|kind| format!("{}.{}", kind.plural, kind.group())).collect();
+    assert_eq!(read.len(), ADD_ONS.len());
+    read.insert("ingresses.networking.k8s.io".to_owned());
+    assert_eq!(read, judged);
+    let role = fs::read_to_string(root().join("charts/domicile/templates/rbac.yaml")).unwrap();
+    let role: String = role
+        .lines()
+        .skip_while(|line| *line != "rules:")
+        .skip(1)
+        .take_while(|line| *line != "---")
+        .collect::<Vec<_>>()
+        .join("\n");
+    let role: Value = serde_saphyr::from_str(&role).unwrap();
+    let given = resources(&role);
+    let lacks: Vec<_> = read.difference(&given).collect();
+    assert!(lacks.is_empty(), "rbac.yaml lets the operator read none of {lacks:?}");
 }
 
 /// The rule ids in a text, found by what stands before and after them.

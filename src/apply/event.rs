@@ -115,7 +115,9 @@ fn name(telling: &Telling, words: &str) -> String {
 }
 
 fn reference(subject: &Subject) -> ObjectReference {
-    let api_version = match subject.kind {
+    // Of an add-on's kind nobody here remembers in which version it was read.
+    let (kind, is_of_an_add_on) = subject.kind.split_once('.').map_or((subject.kind, false), |(kind, _)| (kind, true));
+    let api_version = match kind {
         "StorageClass" => "storage.k8s.io/v1",
         "RoleBinding" => "rbac.authorization.k8s.io/v1",
         "NetworkPolicy" | "Ingress" => "networking.k8s.io/v1",
@@ -127,8 +129,8 @@ fn reference(subject: &Subject) -> ObjectReference {
     };
     let present = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     ObjectReference {
-        api_version: Some(api_version.to_owned()),
-        kind: Some(subject.kind.to_owned()),
+        api_version: (!is_of_an_add_on).then(|| api_version.to_owned()),
+        kind: Some(kind.to_owned()),
         name: Some(subject.name.clone()),
         namespace: present(&subject.namespace),
         uid: present(&subject.uid),

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, net::IpAddr};
 use super::Scene;
 use crate::{
     api::selector::LabelSelector,
-    domain::{Confinement, Finding, Jurisdiction, Mutation, Named, Residencies, keys},
+    domain::{AddOn, Confinement, Finding, Jurisdiction, Mutation, Named, Residencies, add_ons::ADD_ONS, keys},
     observe::{
-        Claim, Class, ClusterPolicy, Device, Endpoints, Exposed, Key, Namespace, Owner, Pod, Policy, Receivers,
-        RoleBinding, Volume, in_namespace,
+        Claim, Class, ClusterPolicy, Device, Endpoints, Exposed, Key, Namespace, Opening, Owner, Pod, Policy,
+        Receivers, RoleBinding, Volume, in_namespace,
         network_policy::Opens,
         receivers::{Receiver, Target},
     },
@@ -32,6 +32,7 @@ pub(super) struct Stage {
     pub cluster_policies: BTreeMap<String, ClusterPolicy>,
     exposed: Vec<(Key, &'static str, Exposed)>,
     pub endpoints: BTreeMap<Key, Endpoints>,
+    openings: Vec<(Key, &'static AddOn, Opening)>,
     pub devices: BTreeMap<Key, Device>,
     pub receivers: BTreeMap<(&'static str, String), Receivers>,
     pub external_names: Vec<Key>,
@@ -111,6 +112,7 @@ impl Stage {
             cluster_policies: BTreeMap::new(),
             exposed: vec![],
             endpoints: BTreeMap::new(),
+            openings: vec![],
             devices: BTreeMap::new(),
             receivers: BTreeMap::new(),
             external_names: vec![],
@@ -172,6 +174,12 @@ impl Stage {
         self.endpoints.insert(Key::new("shop", name), Endpoints { addresses, ..Endpoints::default() });
     }
 
+    /// An object of an add-on's kind.
+    pub fn opening(&mut self, name: &str, kind: &str, gives_more: bool) {
+        let kind = ADD_ONS.iter().find(|known| known.name == kind).unwrap();
+        self.openings.push((Key::new("shop", name), kind, Opening { gives_more, ..Opening::default() }));
+    }
+
     /// A webhook that is sent what is made in every namespace.
     pub fn webhook(&mut self, target: Target) {
         let namespaces = LabelSelector::default();
@@ -194,6 +202,7 @@ impl Stage {
             cluster_policies: self.cluster_policies.iter().collect(),
             exposed: self.exposed.iter().map(|(key, kind, exposed)| (key, *kind, exposed)).collect(),
             endpoints: in_namespace(&self.endpoints, "shop").collect(),
+            openings: self.openings.iter().map(|(key, kind, one)| (key, *kind, one)).collect(),
             devices: self.devices.iter().collect(),
             receivers: self.receivers.iter().map(|((kind, name), one)| (*kind, name, one)).collect(),
             by_hand: &self.endpoints,

@@ -76,7 +76,8 @@ fn subjects<'a>(scene: &'a Scene<'_>) -> impl Iterator<Item = (Subject, String)>
     let exposed = scene.exposed.iter().map(move |(key, kind, one)| (object(kind, key, &one.uid), one.how.clone()));
     let endpoints =
         scene.endpoints.iter().map(move |(key, one)| (object("EndpointSlice", key, &one.uid), String::new()));
-    pods.chain(claims).chain(policies).chain(exposed).chain(endpoints)
+    let openings = scene.openings.iter().map(move |(key, kind, one)| (object(kind.name, key, &one.uid), String::new()));
+    pods.chain(claims).chain(policies).chain(exposed).chain(endpoints).chain(openings)
 }
 
 fn of_pod(scene: &Scene<'_>, pod: &Pod) -> String {

@@ -5,6 +5,7 @@
 //! per rule. What cannot be told is `Unknown`, never compliant.
 
 mod access;
+pub mod add_ons;
 pub mod cluster_network;
 mod devices;
 mod exposure;
@@ -25,10 +26,10 @@ use std::{
 };
 
 use crate::{
-    domain::{Finding, Jurisdiction, Leg, Residencies, Verdict},
+    domain::{AddOn, Finding, Jurisdiction, Leg, Residencies, Verdict},
     observe::{
-        Claim, Class, ClusterPolicy, Device, Endpoints, Exposed, Key, Namespace, Pod, Policy, Receivers, RoleBinding,
-        Volume,
+        Claim, Class, ClusterPolicy, Device, Endpoints, Exposed, Key, Namespace, Opening, Pod, Policy, Receivers,
+        RoleBinding, Volume,
     },
     resolve::{Confined, Location, Residency},
 };
@@ -59,6 +60,8 @@ pub struct Scene<'a> {
     pub exposed: Vec<(&'a Key, &'static str, &'a Exposed)>,
     /// Its EndpointSlices that were written by hand.
     pub endpoints: Vec<(&'a Key, &'a Endpoints)>,
+    /// Its objects of add-ons' kinds that lead out of it or open it.
+    pub openings: Vec<(&'a Key, &'static AddOn, &'a Opening)>,
     /// Devices of which nobody knows where they stand, by the ResourceClaim of it that was given them.
     pub devices: Vec<(&'a Key, &'a Device)>,
     /// Every object of the cluster that has the API server send objects to somebody: kind, name, to whom.
@@ -148,6 +151,7 @@ fn each(scene: &Scene<'_>) -> impl Iterator<Item = Finding> {
         .chain(network::audit(scene))
         .chain(cluster_network::audit(scene))
         .chain(exposure::audit(scene))
+        .chain(add_ons::audit(scene))
         .chain(access::audit(scene))
         .chain(receivers::audit(scene))
         .chain(devices::audit(scene))
@@ -188,6 +192,8 @@ mod tests {
             stage.exposed(how, how, |_| {});
         }
         stage.endpoints("by-hand", &["198.51.100.7"]);
+        stage.opening("wide", "CiliumNetworkPolicy.cilium.io", false);
+        stage.opening("secrets", "ReferenceGrant.gateway.networking.k8s.io", true);
         let peers = serde_json::json!([{"to": []}, {"to": [{"ipBlock": {"cidr": "8.8.8.0/24"}}]}, {"to": [{"namespaceSelector": {}}]}]);
         stage.policy("wide", serde_json::json!({"podSelector": {}, "egress": peers}));
         stage.confined.confinement.held_role_bindings = vec!["readers".into()];
@@ -204,7 +210,7 @@ mod tests {
         let stage = broken();
         let rules: std::collections::BTreeSet<&str> =
             audit(&stage.scene()).iter().map(|finding| finding.rule).collect();
-        assert_eq!(rules.len(), 21, "{rules:?}");
+        assert_eq!(rules.len(), 23, "{rules:?}");
         for rule in rules
             .into_iter()
             .chain([network::SIZE, "domicile/hidden-source"])

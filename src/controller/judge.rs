@@ -90,6 +90,7 @@ pub fn scene<T>(world: &World, space: &Namespace, look: impl FnOnce(&Scene<'_>) 
         cluster_policies: snapshot.cluster_policies.iter().flatten().collect(),
         exposed: exposed.map(|((key, kind), exposed)| (key, *kind, exposed)).collect(),
         endpoints: in_namespace(&snapshot.endpoints, &space.name).collect(),
+        openings: snapshot.openings_of(&space.name).collect(),
         devices: in_namespace(&snapshot.devices, &space.name).collect(),
         receivers: snapshot.receivers.iter().map(|((kind, name), one)| (*kind, name, one)).collect(),
         by_hand: &snapshot.endpoints,

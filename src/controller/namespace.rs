@@ -23,7 +23,11 @@ use crate::{
         namespace::{self, NamespacePatch, close, confine, release},
         network,
     },
-    domain::{Confinement, Mode, Mutation, Named, Residencies, keys},
+    domain::{
+        Confinement, Mode, Mutation, Named, Residencies,
+        add_ons::{ADD_ONS, Does},
+        keys,
+    },
     observe::{Key, Namespace, Pod, Policy, in_namespace},
     resolve::{self, Circumstances, Confined},
 };
@@ -38,7 +42,10 @@ pub const BINDING_HOLD: Duration = Duration::from_secs(12);
 pub const HELD_GRACE: Duration = Duration::from_secs(60);
 
 /// Kinds by which it is decided that a namespace may be opened: what is older than its rules.
-const OPENED_BY: [&str; 3] = ["Pod", "NetworkPolicy", "RoleBinding"];
+fn opened_by() -> impl Iterator<Item = &'static str> {
+    let policies = ADD_ONS.iter().filter(|kind| kind.does == Does::Policy).map(|kind| kind.name);
+    ["Pod", "NetworkPolicy", "RoleBinding"].into_iter().chain(policies)
+}
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq)]
@@ -365,7 +372,7 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
     if closed {
         let missing = last.into_iter().find(|(key, _)| live(key).is_none());
         let permitting = missing.and_then(|policy| policy_step(world, policy));
-        if OPENED_BY.iter().any(|kind| world.unseen.contains_key(*kind)) {
+        if opened_by().any(|kind| world.unseen.contains_key(kind)) {
             return permitting.map(Step::Policy); // it stays closed: what is older than the rules may not be known
         }
         refuse_while_unjudged(&mut wanted, unjudged);
@@ -460,24 +467,33 @@ fn wide_policies(world: &World, space: &Namespace, wanted: &Confinement) -> Vec<
     judged.filter(|(_, policy)| opens_more(&policy.opens, wanted)).map(|(key, _)| key.clone()).collect()
 }
 
-/// A policy of a tenant of which nobody knows what it opens. The API server does not narrow it either.
-fn unjudged_policy<'a>(world: &'a World, space: &'a Namespace, wanted: &Confinement) -> Option<&'a Key> {
-    tenants_policies(world, space).find(|(_, policy)| !is_judged(&policy.opens, wanted)).map(|(key, _)| key)
+/// A policy of a tenant of which nobody knows what it opens, and what to do. The API server does not narrow it either.
+fn unjudged_policy(world: &World, space: &Namespace, wanted: &Confinement) -> Option<String> {
+    let mut large = tenants_policies(world, space).filter(|(_, policy)| !is_judged(&policy.opens, wanted));
+    let large = large.next().map(|(Key { name, .. }, _)| {
+        format!("NetworkPolicy {name} is too large to be judged; write it in several policies, or delete it")
+    });
+    let of_add_ons = || {
+        let mut policies = world.snapshot.openings_of(&space.name).filter(|(_, kind, _)| kind.does == Does::Policy);
+        policies.next().map(|(Key { name, .. }, kind, _)| {
+            format!(
+                "{kind} {name} can open more than is permitted and is not judged; write a NetworkPolicy in its place"
+            )
+        })
+    };
+    large.or_else(of_add_ons)
 }
 
 fn refuse_while_open(wanted: &mut Confinement, wide: Option<&Key>) {
-    refuse_for(wanted, wide, "opens more than is permitted and can't be narrowed; delete or correct it");
-}
-
-fn refuse_while_unjudged(wanted: &mut Confinement, unjudged: Option<&Key>) {
-    refuse_for(wanted, unjudged, "is too large to be judged; write it in several policies, or delete it");
+    let reason = |Key { name, .. }: &Key| {
+        format!("NetworkPolicy {name} opens more than is permitted and can't be narrowed; delete or correct it")
+    };
+    refuse_while_unjudged(wanted, wide.map(reason));
 }
 
 /// What stands in it may lead anywhere, so that it is nobody's peer either.
-fn refuse_for(wanted: &mut Confinement, policy: Option<&Key>, what: &str) {
-    let Some(key) = policy else { return };
+fn refuse_while_unjudged(wanted: &mut Confinement, reason: Option<String>) {
+    let Some(reason) = reason else { return };
     wanted.peer = false;
-    if wanted.refused_because.is_none() {
-        wanted.refused_because = Some(format!("NetworkPolicy {} {what}", key.name));
-    }
+    wanted.refused_because.get_or_insert(reason);
 }

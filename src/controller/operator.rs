@@ -33,7 +33,7 @@ use crate::{
     apply,
     compile::nodes,
     domain::{Named, Subject},
-    observe::{Change, Delta, watch::KINDS},
+    observe::{Change, Delta, Kind, watch::KINDS},
     report::events::{self, Telling},
     resolve::Location,
     telemetry::{Health, Metrics, Operation, Outcome},
@@ -77,7 +77,7 @@ pub struct Operator {
     memory: Memory,
     pace: Pace,
     evictions: eviction::History,
-    read: HashSet<std::mem::Discriminant<Change>>,
+    read: HashSet<Kind>,
     started_at: Instant,
     /// When it was told on which residency that the cluster cannot be read.
     told_unread: BTreeMap<String, Instant>,
@@ -163,7 +163,7 @@ impl Operator {
     }
 
     fn absorb(&mut self, change: Change) {
-        if change.is_whole() && self.read.insert(change.kind()) && self.is_complete() {
+        if change.settles().is_some_and(|kind| self.read.insert(kind)) && self.is_complete() {
             tracing::info!("the cluster has been read");
             self.health.set_ready(true);
         }

@@ -3,6 +3,7 @@
 //! A string with a format is parsed once, at the edge, into one of these types; behind the edge nobody reads a raw
 //! string again. Nothing here talks to a cluster, reads a clock or the environment.
 
+pub mod add_ons;
 pub mod catalogue;
 pub mod cidr;
 pub mod confinement;
@@ -15,6 +16,7 @@ pub mod keys;
 pub mod residencies;
 pub mod routes;
 
+pub use add_ons::AddOn;
 pub use catalogue::{Catalogue, Place};
 pub use cidr::Cidr;
 pub use confinement::{Confinement, Exposure, Ingress, Mode, Mutation, Permitting, TenantPolicies};

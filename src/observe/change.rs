@@ -1,12 +1,15 @@
 //! What happens in the cluster, one change at a time, in this project's own types.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, mem::Discriminant, net::IpAddr};
 
 use super::{
-    ClusterPolicy, Device, Key, Namespace, Node, Pod, Policy, Receivers,
+    ClusterPolicy, Device, Key, Namespace, Node, Opening, Pod, Policy, Receivers,
     model::{Claim, Class, Drivers, Endpoints, Exposed, RoleBinding, Volume},
 };
-use crate::api::{DataCenter, DataResidency};
+use crate::{
+    api::{DataCenter, DataResidency},
+    domain::{AddOn, add_ons::ADD_ONS},
+};
 
 /// What happened to objects of one kind.
 #[derive(Clone, Debug)]
@@ -62,6 +65,8 @@ pub enum Change {
     ClusterPolicy(Option<Delta<String, ClusterPolicy>>),
     /// To devices of which nobody knows where they stand, by claim; `None` where claims are not served.
     Device(Option<Delta<Key, Device>>),
+    /// To objects of an add-on's kind; `None` where it is not served.
+    AddOn(&'static AddOn, Option<Delta<Key, Opening>>),
     /// To what is seen: a kind whose watch keeps failing, and why; `None` where it sees again.
     Sight(String, Option<String>),
 }
@@ -90,13 +95,38 @@ impl Change {
             }
             Self::ClusterPolicy(delta) => matches!(delta, None | Some(Delta::Replaced(_))),
             Self::Device(delta) => matches!(delta, None | Some(Delta::Replaced(_))),
+            Self::AddOn(_, delta) => matches!(delta, None | Some(Delta::Replaced(_))),
             Self::Sight(..) => false,
         }
     }
 
     /// Of which kind it is.
     #[must_use]
-    pub fn kind(&self) -> std::mem::Discriminant<Self> {
-        std::mem::discriminant(self)
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::AddOn(kind, _) => Kind::AddOn(kind.name),
+            other => Kind::Own(std::mem::discriminant(other)),
+        }
     }
+
+    /// The kind that is known after this: wholly read, or told not to be served. An add-on that cannot be read holds up nothing
+    /// for longer than it takes to tell so: its server may be gone for good.
+    #[must_use]
+    pub fn settles(&self) -> Option<Kind> {
+        match self {
+            Self::Sight(name, Some(_)) => {
+                ADD_ONS.iter().find(|kind| kind.name == name).map(|kind| Kind::AddOn(kind.name))
+            }
+            change => change.is_whole().then(|| change.kind()),
+        }
+    }
+}
+
+/// A kind that is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Of Kubernetes, or of Domicile.
+    Own(Discriminant<Change>),
+    /// Of an add-on.
+    AddOn(&'static str),
 }

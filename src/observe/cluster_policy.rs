@@ -12,13 +12,15 @@ use tokio::sync::mpsc;
 use super::{
     change::Change,
     convert::is_managed,
-    sent::Sent,
-    served::{self, Served},
+    discovery::{Discovery, Found},
+    served::Following,
 };
 
-/// Group and version.
-const API_VERSION: &str = "policy.networking.k8s.io/v1alpha2";
+/// The API group.
+pub(super) const GROUP: &str = "policy.networking.k8s.io";
+const VERSION: &str = "v1alpha2";
 const KIND: &str = "ClusterNetworkPolicy";
+const PLURAL: &str = "clusternetworkpolicies";
 
 /// A ClusterNetworkPolicy that stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -155,20 +157,23 @@ pub enum Port {
 /// The kind on the API server.
 #[must_use]
 pub fn resource() -> ApiResource {
-    let (group, version) = API_VERSION.split_once('/').unwrap_or_default();
     ApiResource {
-        group: group.to_owned(),
-        version: version.to_owned(),
-        api_version: API_VERSION.to_owned(),
+        group: GROUP.to_owned(),
+        version: VERSION.to_owned(),
+        api_version: format!("{GROUP}/{VERSION}"),
         kind: KIND.to_owned(),
-        plural: "clusternetworkpolicies".to_owned(),
+        plural: PLURAL.to_owned(),
     }
 }
 
 /// Watches all of them: others' may be asked before Domicile's.
-pub(super) fn follow(client: &Client, sink: &mpsc::Sender<Change>) {
-    let api: Api<Sent<DynamicObject>> = Api::all_with(client.clone(), &resource());
-    let served = Served { api_version: API_VERSION, kind: KIND };
-    let project = |policy: DynamicObject| Some(ClusterPolicy::from(policy));
-    served::follow(client, served, api, sink, project, Change::ClusterPolicy);
+pub(super) fn follow(client: &Client, discovery: Discovery, sink: &mpsc::Sender<Change>) {
+    Following {
+        name: KIND,
+        find: |found: &Found| found.find_in(GROUP, VERSION, PLURAL),
+        open: |client: &Client, served: &ApiResource| Api::all_with(client.clone(), served),
+        project: |policy: DynamicObject| Some(ClusterPolicy::from(policy)),
+        wrap: Change::ClusterPolicy,
+    }
+    .follow(client, discovery, sink);
 }

@@ -2,16 +2,20 @@
 //! of a node. The kind is served where DynamicResourceAllocation is on, as it is by default.
 
 use k8s_openapi::api::resource::v1::ResourceClaim;
-use kube::{Api, Client};
+use kube::{Api, Client, api::ApiResource};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::{
     change::Change,
     convert::plain,
-    served::{self, Served},
+    discovery::{Discovery, Found},
+    served::Following,
 };
 use crate::domain::DeviceDrivers;
+
+/// The API group.
+pub(super) const GROUP: &str = "resource.k8s.io";
 
 /// The first such device that a ResourceClaim was given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -36,10 +40,15 @@ impl Device {
 }
 
 /// Watches all claims.
-pub(super) fn follow(client: &Client, sink: &mpsc::Sender<Change>, known: DeviceDrivers) {
-    let served = Served { api_version: "resource.k8s.io/v1", kind: "ResourceClaim" };
-    let project = move |claim: ResourceClaim| Device::unknown(claim, &known);
-    served::follow(client, served, Api::all(client.clone()), sink, project, Change::Device);
+pub(super) fn follow(client: &Client, discovery: Discovery, sink: &mpsc::Sender<Change>, known: DeviceDrivers) {
+    Following {
+        name: "ResourceClaim",
+        find: |found: &Found| found.find_in(GROUP, "v1", "resourceclaims"),
+        open: |client: &Client, _: &ApiResource| Api::all(client.clone()),
+        project: move |claim: ResourceClaim| Device::unknown(claim, &known),
+        wrap: Change::Device,
+    }
+    .follow(client, discovery, sink);
 }
 
 #[cfg(test)]

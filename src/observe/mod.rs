@@ -4,11 +4,13 @@
 //! command line read it from YAML. Objects are reduced to the few fields that matter the moment they arrive, so that a
 //! large cluster costs little memory. Nothing is ever written here.
 
+pub mod add_ons;
 pub mod change;
 pub mod client;
 pub mod cluster_policy;
 pub mod convert;
 pub mod devices;
+mod discovery;
 mod fingerprint;
 pub mod model;
 pub mod network_policy;
@@ -24,7 +26,8 @@ mod sight;
 mod unread;
 pub mod watch;
 
-pub use change::{Change, Delta};
+pub use add_ons::Opening;
+pub use change::{Change, Delta, Kind};
 pub use cluster_policy::ClusterPolicy;
 pub use devices::Device;
 pub use fingerprint::Fingerprint;

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, fmt, net::IpAddr};
 use k8s_openapi::api::core::v1::Taint;
 use serde::Serialize;
 
-use super::{ClusterPolicy, Device, Policy, Receivers, Resources};
+use super::{ClusterPolicy, Device, Opening, Policy, Receivers, Resources};
 use crate::{
     api::{DataCenter, DataResidency},
-    domain::{Cidr, Named, Subject, keys},
+    domain::{AddOn, Cidr, Named, Subject, add_ons::ADD_ONS, keys},
 };
 
 /// Labels or annotations.
@@ -79,6 +79,9 @@ pub struct Snapshot {
     /// Devices of which nobody knows where they stand, by the ResourceClaim that was given them.
     #[serde(skip)]
     pub devices: BTreeMap<Key, Device>,
+    /// Objects of add-ons' kinds that lead out of their namespace or open it.
+    #[serde(skip)]
+    pub openings: BTreeMap<(Key, &'static AddOn), Opening>,
     /// Addresses of the API servers, as their endpoints tell them.
     pub api_servers: BTreeMap<String, Vec<IpAddr>>,
     /// ClusterNetworkPolicies, others' among them; `None` where the kind is not served, or was not read yet.
@@ -104,8 +107,21 @@ impl Snapshot {
             "EndpointSlice" => self.endpoints.get(&key).is_some_and(|slice| slice.uid == subject.uid),
             "ResourceClaim" => self.devices.get(&key).is_some_and(|device| device.claim_uid == subject.uid),
             "RoleBinding" => self.role_bindings.get(&key).is_some_and(|binding| binding.uid == subject.uid),
-            _ => true,
+            kind => ADD_ONS
+                .iter()
+                .find(|known| known.name == kind)
+                .is_none_or(|known| self.openings.get(&(key, known)).is_some_and(|opening| opening.uid == subject.uid)),
         }
+    }
+
+    /// What leads out of a namespace, or opens it, by objects of add-ons' kinds.
+    pub fn openings_of<'a>(
+        &'a self,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = (&'a Key, &'static AddOn, &'a Opening)> + Clone {
+        let first = ADD_ONS.first().map(|kind| (Key::new(namespace, ""), kind)); // nothing has an empty name
+        let all = first.into_iter().flat_map(|first| self.openings.range(first..));
+        all.take_while(move |((key, _), _)| key.namespace == namespace).map(|((key, kind), one)| (key, *kind, one))
     }
 }
 

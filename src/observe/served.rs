@@ -4,127 +4,128 @@
 
 use std::{collections::BTreeMap, fmt::Debug, pin::pin, time::Duration};
 
-use kube::{Api, Client, Resource, runtime::watcher};
-use tokio::{
-    sync::mpsc,
-    time::{Instant, interval_at, sleep},
-};
+use kube::{Api, Client, Resource, api::ApiResource, runtime::watcher};
+use tokio::{sync::mpsc, time::timeout};
 
 use super::{
     change::{Change, Delta},
+    discovery::{Discovery, Found},
     sent::{Reads, Sent, Unread},
     sight::{Look, Sight},
     unread::Id,
     watch::{delta, events},
 };
 
-/// How often it is looked whether a kind is served. Nothing but discovery tells.
-const EVERY: Duration = Duration::from_secs(10);
-/// How often, while the API server does not answer that.
-const AGAIN: Duration = Duration::from_secs(1);
+/// For so long it may be unknown whether a kind is served, until it is told that it is not seen.
+const UNKNOWN: Duration = Duration::from_secs(60);
 
-/// Which kind of which group and version.
-#[derive(Clone, Copy)]
-pub(super) struct Served {
-    pub api_version: &'static str,
-    pub kind: &'static str,
+/// How one kind is followed.
+pub(super) struct Following<Find, Open, Project, Wrap> {
+    /// What is told to people.
+    pub name: &'static str,
+    /// The kind as it is served, if it is: `None` where nobody knows.
+    pub find: Find,
+    /// Its API.
+    pub open: Open,
+    /// Reduces an object to what matters, `None` where nothing does.
+    pub project: Project,
+    /// Gets `None` where the kind is not served.
+    pub wrap: Wrap,
 }
 
-/// Watches every object of the kind while it is served; `wrap` gets `None` where it is not.
-pub(super) fn follow<K, I, T>(
-    client: &Client,
-    served: Served,
-    api: Api<Sent<K>>,
-    sink: &mpsc::Sender<Change>,
-    project: impl Fn(K) -> Option<T> + Send + Sync + 'static,
-    wrap: fn(Option<Delta<I, T>>) -> Change,
-) where
-    K: Resource + Reads + Clone + Debug + Send + Sync + 'static,
-    K::DynamicType: Clone,
-    I: Id + Send + 'static,
-    T: Unread + Send + 'static,
-{
-    let (client, sink) = (client.clone(), sink.clone());
-    tokio::spawn(async move {
-        let (kind, mut said) = (served.kind, false);
-        loop {
-            let is_served = served.by(&client).await;
-            if is_served == Some(true) {
-                tracing::info!(kind, "served");
-                relay(&client, served, api.clone(), &sink, &project, wrap).await;
-                said = false;
-            }
-            if is_served.is_some() && !said {
+impl<Find, Open, Project, Wrap> Following<Find, Open, Project, Wrap> {
+    /// Watches every object of the kind while it is served.
+    pub fn follow<K, I, T>(self, client: &Client, mut discovery: Discovery, sink: &mpsc::Sender<Change>)
+    where
+        K: Resource + Reads + Clone + Debug + Send + Sync + 'static,
+        K::DynamicType: Clone,
+        I: Id + Send + 'static,
+        T: Unread + Send + 'static,
+        Find: Fn(&Found) -> Option<Option<ApiResource>> + Send + Sync + 'static,
+        Open: Fn(&Client, &ApiResource) -> Api<Sent<K>> + Send + Sync + 'static,
+        Project: Fn(K) -> Option<T> + Send + Sync + 'static,
+        Wrap: Fn(Option<Delta<I, T>>) -> Change + Send + Sync + 'static,
+    {
+        let (client, sink, kind) = (client.clone(), sink.clone(), self.name);
+        tokio::spawn(async move {
+            let mut sight = Sight::of(kind);
+            loop {
+                let known = match timeout(UNKNOWN, discovery.wait(&self.find)).await {
+                    Ok(None) => return, // nobody looks any more
+                    Ok(Some(known)) => known,
+                    Err(_) => {
+                        if let Some(change) = sight.loses("the API server does not say whether it serves it")
+                            && sink.send(change).await.is_err()
+                        {
+                            return;
+                        }
+                        continue;
+                    }
+                };
+                if let Some(served) = known {
+                    tracing::info!(kind, version = served.version, "served");
+                    if self.relay(&client, &served, &mut discovery, &sink, &mut sight).await.is_none() {
+                        return;
+                    }
+                    continue;
+                }
                 tracing::info!(kind, "not served");
-                if sink.send(wrap(None)).await.is_err() {
-                    return;
+                for change in sight.sees().into_iter().chain([(self.wrap)(None)]) {
+                    if sink.send(change).await.is_err() {
+                        return;
+                    }
                 }
-                said = true;
-            }
-            tokio::select! {
-                () = sleep(if is_served.is_some() { EVERY } else { AGAIN }) => {}
-                () = sink.closed() => return,
-            }
-        }
-    });
-}
-
-/// Passes on what the watch brings until the kind is served no more, or nobody listens.
-async fn relay<K, I, T>(
-    client: &Client,
-    served: Served,
-    api: Api<Sent<K>>,
-    sink: &mpsc::Sender<Change>,
-    project: &impl Fn(K) -> Option<T>,
-    wrap: fn(Option<Delta<I, T>>) -> Change,
-) where
-    K: Resource + Reads + Clone + Debug + Send + 'static,
-    I: Id,
-    T: Unread,
-{
-    let mut events = pin!(events(served.kind.to_owned(), api, watcher::Config::default()));
-    let mut looks = interval_at(Instant::now() + EVERY, EVERY);
-    let (mut sight, mut arriving) = (Sight::of(served.kind), BTreeMap::new());
-    loop {
-        let look = tokio::select! {
-            look = sight.look(&mut events) => look,
-            _ = looks.tick() => {
-                if served.by(client).await == Some(false) {
-                    break;
+                let comes = |found: &Found| (self.find)(found).flatten().map(|_| ());
+                tokio::select! {
+                    come = discovery.wait(comes) => if come.is_none() { return },
+                    () = sink.closed() => return,
                 }
-                continue;
             }
-        };
-        let Some(Look { event, sight }) = look else { break };
-        let delta = match event {
-            Some(Ok(event)) => delta(event, &mut arriving, project),
-            Some(Err(error)) => {
-                if served.by(client).await == Some(false) {
-                    break;
-                }
-                tracing::warn!(kind = served.kind, %error, "cannot watch; what was read stands, trying again");
-                None
-            }
-            None => None,
-        };
-        for change in delta.map(|delta| wrap(Some(delta))).into_iter().chain(sight) {
-            if sink.send(change).await.is_err() {
-                return;
-            }
-        }
+        });
     }
-    if let Some(change) = sight.sees() {
-        let _ = sink.send(change).await; // nobody listens any more
-    }
-}
 
-impl Served {
-    /// Whether the API server says that it serves the kind; `None` where it says nothing.
-    async fn by(self, client: &Client) -> Option<bool> {
-        match client.list_api_group_resources(self.api_version).await {
-            Ok(list) => Some(list.resources.iter().any(|resource| resource.kind == self.kind)),
-            Err(kube::Error::Api(status)) if status.code == 404 => Some(false),
-            Err(_) => None,
+    /// Passes on what the watch brings until the kind is served no more, or in another version; `None` where nobody listens.
+    async fn relay<K, I, T>(
+        &self,
+        client: &Client,
+        served: &ApiResource,
+        discovery: &mut Discovery,
+        sink: &mpsc::Sender<Change>,
+        sight: &mut Sight,
+    ) -> Option<()>
+    where
+        K: Resource + Reads + Clone + Debug + Send + 'static,
+        I: Id,
+        T: Unread,
+        Find: Fn(&Found) -> Option<Option<ApiResource>>,
+        Open: Fn(&Client, &ApiResource) -> Api<Sent<K>>,
+        Project: Fn(K) -> Option<T>,
+        Wrap: Fn(Option<Delta<I, T>>) -> Change,
+    {
+        let api = (self.open)(client, served);
+        let mut events = pin!(events(self.name.to_owned(), api, watcher::Config::default()));
+        let mut arriving = BTreeMap::new();
+        let ends = |found: &Found| (self.find)(found).filter(|now| now.as_ref() != Some(served)).map(|_| ());
+        let doubted = discovery.clone();
+        let mut end = pin!(discovery.wait(ends));
+        loop {
+            let look = tokio::select! {
+                look = sight.look(&mut events) => look?,
+                end = &mut end => return end,
+            };
+            let Look { event, sight } = look;
+            let delta = match event {
+                Some(Ok(event)) => delta(event, &mut arriving, &self.project),
+                Some(Err(error)) => {
+                    tracing::warn!(kind = self.name, %error, "cannot watch; what was read stands, trying again");
+                    doubted.doubt();
+                    None
+                }
+                None => None,
+            };
+            for change in delta.map(|delta| (self.wrap)(Some(delta))).into_iter().chain(sight) {
+                sink.send(change).await.ok()?;
+            }
         }
     }
 }

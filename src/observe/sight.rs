@@ -115,6 +115,11 @@ impl Sight {
         Some(Change::Sight(self.name.clone(), Some(trouble.why.clone())))
     }
 
+    /// It is not seen, whatever a watch would say.
+    pub fn loses(&mut self, why: &str) -> Option<Change> {
+        (!std::mem::replace(&mut self.lost, true)).then(|| Change::Sight(self.name.clone(), Some(why.to_owned())))
+    }
+
     /// The watch sees, or nothing is left to be seen.
     pub fn sees(&mut self) -> Option<Change> {
         self.trouble = None;

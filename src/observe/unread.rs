@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{
-    ClusterPolicy, Device, Endpoints, Exposed, Key, Namespace, Node, Pod, Policy, Receivers, RoleBinding,
+    ClusterPolicy, Device, Endpoints, Exposed, Key, Namespace, Node, Opening, Pod, Policy, Receivers, RoleBinding,
     convert::SUBJECTS,
     model::{Claim, Class, Drivers, Volume},
     network_policy::Opens,
@@ -99,6 +99,13 @@ impl Unread for Device {
     /// It was given what nobody knows.
     fn unread(meta: &ObjectMeta) -> Option<Self> {
         Some(Self { claim_uid: uid(meta), name: UNREADABLE.to_owned(), driver: UNREADABLE.to_owned() })
+    }
+}
+
+impl Unread for Opening {
+    /// It leads wherever its kind can lead.
+    fn unread(meta: &ObjectMeta) -> Option<Self> {
+        Some(Self { uid: uid(meta), gives_more: true })
     }
 }
 

@@ -27,9 +27,10 @@ use kube::{
 use tokio::sync::mpsc;
 
 use super::{
-    Policy, Receivers,
+    Policy, Receivers, add_ons,
     change::{Change, Delta},
     cluster_policy, convert, devices,
+    discovery::Discovery,
     model::{Claim, Class, Endpoints, Namespace, Node, Pod, RoleBinding, Volume},
     node::LiveNode,
     pod::LivePod,
@@ -39,11 +40,11 @@ use super::{
 };
 use crate::{
     api::{DataCenter, DataResidency},
-    domain::{DeviceDrivers, FurtherNetworks},
+    domain::{DeviceDrivers, FurtherNetworks, add_ons::ADD_ONS},
 };
 
 /// How many kinds are watched. Nothing is decided before each was read, or is known not to be served.
-pub const KINDS: usize = 20;
+pub const KINDS: usize = 20 + ADD_ONS.len();
 
 /// EndpointSlices but those that follow the pods of a Service, of which a large cluster has many and which change with every
 /// pod. In a governed namespace nobody but their controller may give a slice this label, so none hides behind it.
@@ -64,12 +65,14 @@ pub fn start(
     lists: impl Future<Output = (FurtherNetworks, DeviceDrivers)> + Send + 'static,
 ) -> mpsc::Receiver<Change> {
     let (sink, changes) = mpsc::channel(WAITING);
-    let (later_client, later_sink) = (client.clone(), sink.clone());
+    let groups = add_ons::groups().into_iter().chain([cluster_policy::GROUP, devices::GROUP]).collect();
+    let discovery = Discovery::of(client, groups);
+    let (later_client, later_sink, later_discovery) = (client.clone(), sink.clone(), discovery.clone());
     tokio::spawn(async move {
         let (further, drivers) = lists.await;
         let project = move |pod: LivePod| Some(Pod::read(pod, &further));
         follow(&later_client, &later_sink, project, Change::Pod);
-        devices::follow(&later_client, &later_sink, drivers);
+        devices::follow(&later_client, later_discovery, &later_sink, drivers);
     });
     follow(client, &sink, |node: LiveNode| Some(Node::from(node)), Change::Node);
     follow(client, &sink, |space: core::Namespace| Some(Namespace::from(space)), Change::Namespace);
@@ -108,7 +111,8 @@ pub fn start(
         |slice: EndpointSlice| Some(convert::addresses(&slice)),
         Change::ApiServers,
     );
-    cluster_policy::follow(client, &sink);
+    add_ons::follow(client, &discovery, &sink);
+    cluster_policy::follow(client, discovery, &sink);
     changes
 }
 

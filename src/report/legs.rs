@@ -13,7 +13,7 @@ use super::{
     unsaid::{api_servers, dns_elsewhere, topology_keys},
 };
 use crate::{
-    audit::{cluster_network, network},
+    audit::{add_ons, cluster_network, network},
     domain::{Finding, Mode, Mutation, Verdict},
 };
 
@@ -258,11 +258,13 @@ fn tenants_policies(findings: &[&Finding]) -> Option<Judgement> {
         let message = format!("policies of others open more than is permitted: {}", some_of(names));
         return Some(Judgement::no("TenantPolicyOpensMore", message));
     }
-    let unjudged = |finding: &&&Finding| finding.subject.kind == "NetworkPolicy" && finding.rule == network::SIZE;
-    let large: Vec<String> = findings.iter().filter(unjudged).map(|finding| finding.subject.to_string()).collect();
-    (!large.is_empty()).then(|| {
-        let names = some_of(large.iter().map(String::as_str));
-        let message = format!("policies of others are too large to be judged, and may open anything: {names}");
+    let unjudged = |finding: &&&Finding| {
+        (finding.subject.kind == "NetworkPolicy" && finding.rule == network::SIZE) || finding.rule == add_ons::KIND
+    };
+    let unjudged: Vec<String> = findings.iter().filter(unjudged).map(|finding| finding.subject.to_string()).collect();
+    (!unjudged.is_empty()).then(|| {
+        let names = some_of(unjudged.iter().map(String::as_str));
+        let message = format!("policies of others cannot be judged, and may open anything: {names}");
         Judgement::unknown("TenantPolicyUnjudged", message)
     })
 }

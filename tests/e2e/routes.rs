@@ -32,6 +32,18 @@ fn asks(by: &User, space: &Namespace, group: &str, version: &str, kind: &str, pl
     by.post(&format!("/apis/{group}/{version}/namespaces/{}/{plural}?dryRun=All", space.name), &body)
 }
 
+/// Makes such an object, as soon as the kind is served.
+#[track_caller]
+fn makes_one(space: &Namespace, (group, version, kind, plural): (&str, &str, &str, &str), name: &str, spec: &Value) {
+    let object =
+        json!({"apiVersion": format!("{group}/{version}"), "kind": kind, "metadata": {"name": name}, "spec": spec});
+    let all = format!("/apis/{group}/{version}/namespaces/{}/{plural}", space.name);
+    eventually(&format!("{kind} {name} is made"), SOON, || {
+        let reply = space.tenant.post(&all, &object);
+        when(reply.ok(), || format!("{} {}", reply.code, reply.message))
+    });
+}
+
 /// Somebody who has a verb on a residency beside what tenants have.
 fn with_verb(stage: &Turn, name: &str, verb: &str) -> (User, Vec<Made>) {
     let made = vec![
@@ -133,6 +145,80 @@ fn n2_what_a_network_plugin_writes_no_tenant_writes() {
     }
 }
 
+/// N2: one from before the label may open anything, so nothing starts beside it, and nobody is its namespace's peer.
+#[test]
+fn n2_another_kind_of_policy_from_before_is_told_and_lets_nothing_start() {
+    let stage = shared();
+    let _residency = stage.makes_residency("with-antrea", "{jurisdictions: [CN]}");
+    let kind = ("crd.antrea.io", "v1beta1", "NetworkPolicy", "networkpolicies");
+    let _served = serves(&stage, kind.0, kind.1, kind.2, kind.3);
+    let space = stage.ungoverned();
+    makes_one(&space, kind, "wide", &json!({"egress": [{"action": "Allow"}]}));
+    space.label("domicile.dev/residency", "with-antrea");
+    let subject = format!("NetworkPolicy.crd.antrea.io {}/wide", space.name);
+    let found = || stage.finding("with-antrea", "domicile/network-kind", &subject);
+    eventually("it is told", SOON, || when(found().is_some(), || "not yet".into()));
+    assert_eq!(found().unwrap()["verdict"], "Unknown");
+    eventually("nothing may start", SOON, || {
+        let reason = space.annotation("domicile.dev/refused-because");
+        when(reason.starts_with("NetworkPolicy.crd.antrea.io wide can open more than is permitted"), || reason)
+    });
+    assert_ne!(space.labels().get("domicile.dev/peer").map(String::as_str), Some("true"));
+    space.rejects(space.pod("web"), "[domicile/");
+    let path = format!("/apis/{}/{}/namespaces/{}/{}/wide", kind.0, kind.1, space.name, kind.3);
+    // Its labels may be changed, and what it says may not.
+    space.tenant.patch_at(&path, Patch::Merge, &json!({"metadata": {"labels": {"seen": "true"}}})).expected();
+    space
+        .tenant
+        .patch_at(&path, Patch::Merge, &json!({"spec": {"egress": [{"action": "Drop"}]}}))
+        .refused("[domicile/network-kind]");
+    space.tenant.delete_at(&path).expected();
+    eventually("the namespace is open, and a peer", SOON, || {
+        let (reason, labels) = (space.annotation("domicile.dev/refused-because"), space.labels());
+        let peer = labels.get("domicile.dev/peer").map(String::as_str) == Some("true");
+        when(reason == "-" && peer && found().is_none(), || format!("{reason} {labels:?} {:?}", found()))
+    });
+    space.accepts(space.pod("web"));
+}
+
+/// N7, N10: routes and exports from before the label are told while exposure is denied, and no more when they are gone.
+#[test]
+fn n7_n10_routes_and_exports_from_before_are_told() {
+    let stage = shared();
+    let residency = stage.makes_residency("routed-before", "{jurisdictions: [CN]}");
+    let kinds = [
+        ("route.openshift.io", "v1", "Route", "routes"),
+        ("gateway.networking.k8s.io", "v1alpha2", "TCPRoute", "tcproutes"),
+        ("multicluster.x-k8s.io", "v1beta1", "ServiceExport", "serviceexports"),
+    ];
+    let mut served: Vec<Vec<Made>> = kinds.iter().map(|kind| serves(&stage, kind.0, kind.1, kind.2, kind.3)).collect();
+    let mut space = stage.ungoverned();
+    for kind in kinds {
+        makes_one(&space, kind, "web", &json!({"to": {"kind": "Service", "name": "web"}}));
+    }
+    space.joins("routed-before");
+    let found = |kind: (&str, &str, &str, &str)| {
+        stage.finding("routed-before", "domicile/route", &format!("{}.{} {}/web", kind.2, kind.0, space.name))
+    };
+    for kind in kinds {
+        eventually(&format!("{} is told", kind.2), SOON, || when(found(kind).is_some(), || "not yet".into()));
+    }
+    space.accepts(space.pod("web"));
+    let path = |kind: (&str, &str, &str, &str)| {
+        format!("/apis/{}/{}/namespaces/{}/{}/web", kind.0, kind.1, space.name, kind.3)
+    };
+    space.tenant.delete_at(&path(kinds[0])).expected();
+    eventually("what is gone is told no more", SOON, || when(found(kinds[0]).is_none(), || "still".into()));
+    // Nor is a kind that is served no more.
+    served.remove(1).into_iter().for_each(Made::deleted);
+    eventually("its kind is gone", SOON, || when(found(kinds[1]).is_none(), || "still".into()));
+    assert!(found(kinds[2]).is_some());
+    residency.becomes("spec: {network: {exposure: Allow}}");
+    eventually("an export is no finding where exposure is allowed", SOON, || {
+        when(found(kinds[2]).is_none(), || "still".into())
+    });
+}
+
 /// N7: a VirtualService is its mesh's business until it names a gateway.
 #[test]
 fn n7_a_virtual_service_that_names_a_gateway_is_a_route() {
@@ -149,9 +235,22 @@ fn n7_a_virtual_service_that_names_a_gateway_is_a_route() {
     ask(&shop, public).refused("[domicile/route]");
     let inside = json!({"hosts": ["web"], "http": [{"match": [{"gateways": ["mesh"]}], "route": [{"destination": {"host": "web"}}]}]});
     ask(&shop, inside.clone()).expected();
-    let mut matching = inside;
+    let mut matching = inside.clone();
     matching["http"][0]["match"][0]["gateways"] = json!(["istio-system/public"]);
-    ask(&shop, matching).refused("[domicile/route]");
+    ask(&shop, matching.clone()).refused("[domicile/route]");
+    // Of those that are older than the label the ones that name one are told.
+    let _residency = stage.makes_residency("meshed", "{jurisdictions: [CN]}");
+    let mut space = stage.ungoverned();
+    for (name, spec) in [("inside", &inside), ("outside", &matching)] {
+        makes_one(&space, (group, version, kind, plural), name, spec);
+    }
+    space.joins("meshed");
+    let found = |name: &str| {
+        let subject = format!("VirtualService.networking.istio.io {}/{name}", space.name);
+        stage.finding("meshed", "domicile/route", &subject)
+    };
+    eventually("it is told", SOON, || when(found("outside").is_some(), || "not yet".into()));
+    assert!(found("inside").is_none());
 }
 
 /// N10: Linkerd makes a Service of every linked cluster of one that has a label.
@@ -474,11 +573,23 @@ fn s13_a_grant_gives_services_alone() {
         let reply = grant(&free, claim.clone());
         when(reply.ok(), || format!("{} {}", reply.code, reply.message))
     });
-    let said = grant(&shop, claim).refused("[domicile/grant]");
+    let said = grant(&shop, claim.clone()).refused("[domicile/grant]");
     assert!(said.contains("Name Services alone"), "{said}");
     let service = json!([{"group": "", "kind": "Service"}]);
     grant(&shop, service.clone()).expected();
-    grant(&stage.governed("mainland"), service).refused("[domicile/route]"); // where exposure is Deny
+    grant(&stage.governed("mainland"), service.clone()).refused("[domicile/route]"); // where exposure is Deny
+    // Those that are older than the label are judged the same.
+    let mut older = stage.ungoverned();
+    let kind = (group, version, kind, plural);
+    makes_one(&older, kind, "claims", &json!({"from": [], "to": claim}));
+    makes_one(&older, kind, "services", &json!({"from": [], "to": service}));
+    older.joins("granting");
+    let found = |name: &str| {
+        let subject = format!("ReferenceGrant.gateway.networking.k8s.io {}/{name}", older.name);
+        stage.finding("granting", "domicile/grant", &subject)
+    };
+    eventually("it is told", SOON, || when(found("claims").is_some(), || "not yet".into()));
+    assert!(found("services").is_none());
 }
 
 /// A driver's devices in the cluster: its class, and one slice that says where they are.

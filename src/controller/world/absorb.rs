@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Work, World};
 use crate::{
-    controller::delta::{namespaces_of, put, touched},
+    controller::delta::{namespaces_of, put, put_of, touched},
     domain::{Catalogue, Named, keys},
     observe::{Change, ClusterPolicy, Delta, Key, Namespace, Node, Pod, Receivers, Snapshot, model::Exposed},
     resolve::{self, Facilities, Location, Residency, Sites},
@@ -73,6 +73,11 @@ impl World {
                 let delta = delta.unwrap_or_else(|| Delta::Replaced(BTreeMap::new()));
                 self.absorb_of_namespaces(delta, |known| &mut known.devices);
             }
+            Change::AddOn(kind, delta) => {
+                let delta = delta.unwrap_or_else(|| Delta::Replaced(BTreeMap::new()));
+                let spaces = put_of(&mut self.snapshot.openings, delta, kind);
+                self.mark_governed(spaces);
+            }
             Change::Sight(kind, lost) => {
                 match lost {
                     Some(error) => drop(self.unseen.insert(kind, error)),
@@ -98,21 +103,7 @@ impl World {
     }
 
     fn absorb_exposed(&mut self, delta: Delta<Key, Exposed>, kind: &'static str) {
-        let all = &mut self.snapshot.exposed;
-        let spaces = match &delta {
-            Delta::Applied(key, _) | Delta::Gone(key) => BTreeSet::from([key.namespace.clone()]),
-            Delta::Replaced(new) => {
-                all.keys().map(|(key, _)| key).chain(new.keys()).map(|key| key.namespace.clone()).collect()
-            }
-        };
-        match delta {
-            Delta::Applied(key, exposed) => drop(all.insert((key, kind), exposed)),
-            Delta::Gone(key) => drop(all.remove(&(key, kind))),
-            Delta::Replaced(new) => {
-                all.retain(|(_, other), _| *other != kind);
-                all.extend(new.into_iter().map(|(key, exposed)| ((key, kind), exposed)));
-            }
-        }
+        let spaces = put_of(&mut self.snapshot.exposed, delta, kind);
         self.mark_sending(&spaces);
         self.mark_governed(spaces);
     }

@@ -160,6 +160,7 @@ impl Ground {
             cluster_policies: vec![],
             exposed: vec![],
             endpoints: vec![],
+            openings: vec![],
             devices: vec![],
             receivers: vec![],
             by_hand: &by_hand,

@@ -117,7 +117,11 @@ impl User {
     }
 
     pub fn delete(&self, kind: &Kind, namespace: &str, name: &str) -> Reply {
-        self.send("DELETE", &kind.path(namespace, name), "application/json", None)
+        self.delete_at(&kind.path(namespace, name))
+    }
+
+    pub fn delete_at(&self, path: &str) -> Reply {
+        self.send("DELETE", path, "application/json", None)
     }
 
     /// Deletes without waiting for the kubelet.
