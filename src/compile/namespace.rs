@@ -40,10 +40,11 @@ pub fn confine(namespace: &Namespace, confinement: &Confinement) -> NamespacePat
 }
 
 /// What must change so that nothing may start while the rest is put in place: the stricter of what stands and what is
-/// to come. The old value of `confined-for` stays, since leaving is judged by it, and so does what holds up the rest.
+/// to come. The old value of `confined-for` stays, since leaving is judged by it, and where the rest is `held_up`, so does why.
 #[must_use]
-pub fn close(namespace: &Namespace, confinement: &Confinement) -> NamespacePatch {
-    let standing = namespace.annotations.get(keys::REFUSED_BECAUSE).filter(|reason| keys::is_being_confined(reason));
+pub fn close(namespace: &Namespace, confinement: &Confinement, held_up: bool) -> NamespacePatch {
+    let standing = namespace.annotations.get(keys::REFUSED_BECAUSE);
+    let standing = standing.filter(|reason| held_up && keys::is_being_confined(reason));
     let closed = Confinement {
         refused_because: Some(standing.map_or(BEING_CONFINED, String::as_str).to_owned()),
         confined_for: namespace.confined_for().map(str::to_owned),
@@ -151,7 +152,7 @@ mod tests {
 
     #[test]
     fn closing_refuses_and_keeps_what_was_confined() {
-        let after = apply(&named(), &close(&named(), &confinement()));
+        let after = apply(&named(), &close(&named(), &confinement(), false));
         assert_eq!(after.annotations.get(keys::REFUSED_BECAUSE).unwrap(), BEING_CONFINED);
         assert_eq!(after.confined_for(), None);
         assert!(!after.labels.contains_key(keys::PEER));

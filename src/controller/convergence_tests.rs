@@ -85,7 +85,7 @@ impl Stored {
             Step::Policy(policy) => self.write_policy(policy),
             Step::Open { isolating, permitting, wanted } => {
                 isolating.into_iter().chain(permitting).for_each(|policy| self.write_policy(policy));
-                let patch = close(&self.namespace, &wanted);
+                let patch = close(&self.namespace, &wanted, false);
                 self.patch(&patch);
                 let patch = confine(&self.namespace, &wanted);
                 self.patch(&patch);
@@ -376,6 +376,54 @@ fn what_waits_for_the_permitting_policy_is_nothing_that_closes() {
     confined.namespace.annotations.insert(keys::NETWORKS.to_owned(), "10.0.0.0/8".to_owned());
     let step = confined.step("Enforce");
     assert!(matches!(&step, Some(Step::Rewrite { first, .. }) if first.is_empty()), "{step:?}");
+}
+
+/// What stands while the label names what does not exist.
+fn behind_a_typo(mode: &str, now: &str, change: impl FnOnce(&mut Namespace)) -> Stored {
+    let mut confined = Stored::labelled("mainland").way(mode).pop().unwrap();
+    confined.namespace.labels.insert(keys::RESIDENCY.to_owned(), "mainland_nowhere".to_owned());
+    change(&mut confined.namespace);
+    confined.way(now).pop().unwrap()
+}
+
+/// The threshold takes nothing for confined that says so.
+fn is_past(space: &Namespace) -> bool {
+    space.annotations.get(keys::REFUSED_BECAUSE).is_some_and(|reason| reason.starts_with("being confined: there is no"))
+}
+
+#[test]
+fn what_stands_behind_a_label_that_names_nothing_is_confined_anew_when_it_is_mended() {
+    for mode in ["Audit", "Warn", "Enforce"] {
+        let mut after = behind_a_typo(mode, "Enforce", |_| {});
+        assert!(is_past(&after.namespace), "{mode}: {:?}", after.namespace.annotations);
+        after.namespace.labels.insert(keys::RESIDENCY.to_owned(), "mainland".to_owned());
+        let way = after.clone().way("Enforce");
+        assert!(way.iter().all(|state| !state.is_open() || state.is_isolated()), "{mode}");
+        assert!(way.last().unwrap().is_open(), "{mode}: {:?}", way.last());
+        let settles = |state: &Stored| matches!(state.step("Enforce"), Some(Step::Settle { .. }));
+        assert!(settles(&after) || way.iter().any(settles), "{mode}: what is older is judged again");
+    }
+}
+
+#[test]
+fn what_was_shut_stays_closed_behind_a_label_that_names_nothing() {
+    let shut = |space: &mut Namespace| drop(space.annotations.remove(keys::REFUSED_BECAUSE));
+    for mode in ["Audit", "Enforce"] {
+        assert!(is_past(&behind_a_typo(mode, mode, shut).namespace), "{mode}");
+    }
+}
+
+#[test]
+fn what_is_left_of_two_residencies_may_ask_for_more() {
+    let both = |now: &str| {
+        let mut confined = Stored::labelled("mainland").way("Audit").pop().unwrap();
+        for key in [keys::RESIDENCY, keys::CONFINED_FOR] {
+            confined.namespace.labels.insert(key.to_owned(), "mainland_nowhere".to_owned());
+        }
+        confined.way(now).pop().unwrap().namespace
+    };
+    assert!(is_past(&both("Enforce")) && is_past(&both("Warn")));
+    assert!(!is_past(&both("Audit")));
 }
 
 #[test]

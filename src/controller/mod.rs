@@ -13,6 +13,7 @@ mod eviction;
 mod judge;
 mod memory;
 mod namespace;
+mod narrowing;
 mod older;
 mod operator;
 mod outcome;

@@ -101,6 +101,17 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// What of it does not wait for older policies to be narrowed.
+    #[must_use]
+    pub fn meanwhile(self) -> Option<Self> {
+        match self {
+            Self::Settle { permitting, .. } => permitting.map(Self::Policy),
+            other => Some(other),
+        }
+    }
+}
+
 /// How a network policy of Domicile's comes to be as it is wanted.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PolicyStep {
@@ -272,7 +283,8 @@ fn unwanted_policy(world: &World, space: &Namespace) -> Option<Step> {
     Some(Step::Policy(PolicyStep::Delete { key: key.clone(), live: Box::new(live.clone()), empty: false }))
 }
 
-/// A residency that is named does not exist. A confinement that stands is left as it is, and its policies are kept up.
+/// A residency that is named does not exist. A confinement that stands is left as it is, and its policies are kept up; nothing
+/// starts by it any more, unless what it was confined for is what has gone, and no residency that is left asks for more.
 fn missing(world: &World, space: &Namespace, named: &Residencies) -> Option<Step> {
     let enforces = space.labels.get(keys::ENFORCEMENT).is_some_and(|mode| *mode == Mode::Enforce.to_string());
     if enforces && !stands(world, space, keys::ISOLATING_POLICY, Some(&network::isolating())) {
@@ -286,12 +298,20 @@ fn missing(world: &World, space: &Namespace, named: &Residencies) -> Option<Step
     if let Some(policy) = policy {
         return Some(Step::Policy(policy));
     }
-    if space.confined_for() == Some(named.value()) {
+    if space.confined_for() == Some(named.value()) && !asks_for_more(world, space, named) {
         return None;
     }
     let absent = world.absent(named).join(", ");
     let reason = format!("there is no DataResidency {absent}; create it, or correct the label {}", keys::RESIDENCY);
     refuse(space, &reason)
+}
+
+/// Whether one of the residencies that exist is to hold more strictly than what stands.
+fn asks_for_more(world: &World, space: &Namespace, named: &Residencies) -> bool {
+    let stands = |mode: &Mode| space.labels.get(keys::ENFORCEMENT).is_some_and(|label| *label == mode.to_string());
+    let standing = [Mode::Audit, Mode::Warn, Mode::Enforce].into_iter().find(stands);
+    let asked = named.names().filter_map(|name| world.residencies.get(name)).map(|residency| residency.mode).max();
+    asked > standing
 }
 
 /// The next step by which what was confined more mildly is isolated, where the residencies that exist ask for that by now.
@@ -309,7 +329,7 @@ fn isolated_by_those_that_exist(world: &World, space: &Namespace, named: &Reside
 
 /// Nothing may start here, for this reason; what stands is left.
 fn refuse(space: &Namespace, reason: &str) -> Option<Step> {
-    let patch = namespace::refuse(space, &while_being_confined(space, reason));
+    let patch = namespace::refuse(space, &until_confined_anew(space, reason));
     (!patch.is_empty()).then_some(Step::Patch { patch, meaning: Meaning::Unresolved })
 }
 
@@ -354,7 +374,8 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
             && live(key).is_none_or(|policy| policy.terminating && opens_no_more(policy))
     };
     let (last, first): (Vec<_>, Vec<_>) = policies.into_iter().partition(only_opens);
-    let patch = close(space, &wanted); // with nothing in it where it is closed already, by these rules
+    let held_up = first.iter().any(|(key, _)| key.name == keys::ISOLATING_POLICY);
+    let patch = close(space, &wanted, held_up); // with nothing in it where it is closed already, by these rules
     // What was shut is closed already, and is opened as if for the first time when that can be written.
     let shut = stands && !space.annotations.contains_key(keys::REFUSED_BECAUSE);
     let is_to_be_closed = if is_being_confined(space) { !patch.is_empty() } else { !stands };
@@ -411,10 +432,11 @@ fn policy_step(world: &World, (key, wanted): (Key, Option<NetworkPolicySpec>)) -
     }
 }
 
-/// A reason why nothing may start. Where the namespace is being confined it goes on to be, since what is older is still to be
-/// judged.
-fn while_being_confined(space: &Namespace, reason: &str) -> String {
-    if is_being_confined(space) { format!("{}: {reason}", keys::BEING_CONFINED) } else { reason.to_owned() }
+/// A reason why nothing may start. Where something is confined it is confined anew before anything does: by the time that the label
+/// says again what it said, what stands may be long past, and what is older is still to be judged.
+fn until_confined_anew(space: &Namespace, reason: &str) -> String {
+    let is_confined = space.confined_for().is_some() || space.labels.contains_key(keys::ENFORCEMENT);
+    if is_confined { format!("{}: {reason}", keys::BEING_CONFINED) } else { reason.to_owned() }
 }
 
 /// Whether it is closed until everything that is older than its rules is judged.

@@ -20,6 +20,7 @@ use super::{
     judge::{self, Judged},
     memory::Memory,
     namespace::{self, Meaning},
+    narrowing::Narrowing,
     outcome::Written,
     pace::Pace,
     queue::Queue,
@@ -76,6 +77,7 @@ pub struct Operator {
     troubles: Troubles,
     memory: Memory,
     pace: Pace,
+    narrowing: Narrowing,
     evictions: eviction::History,
     read: HashSet<Kind>,
     started_at: Instant,
@@ -109,6 +111,7 @@ impl Operator {
             troubles: Troubles::default(),
             memory: Memory::default(),
             pace: Pace::default(),
+            narrowing: Narrowing::default(),
             evictions: eviction::History::default(),
             read: HashSet::new(),
             started_at: Instant::now(),
@@ -297,6 +300,7 @@ impl Operator {
             self.settled_at.remove(name);
             self.troubles.forget(name);
             self.pace.forget(name);
+            self.narrows_no_more(name);
             return None;
         };
         if namespace::is_binding_held(space) {
@@ -320,9 +324,18 @@ impl Operator {
         if step.is_some() && self.troubles.are_stubborn(name) {
             step = namespace::shut(space).or(step);
         }
+        let is_to_be_narrowed =
+            |step: &namespace::Step| matches!(step, namespace::Step::Settle { wide, .. } if !wide.is_empty());
+        let narrows = step.as_ref().is_some_and(is_to_be_narrowed);
+        if narrows && !self.narrowing.begins(name) {
+            step = step.and_then(namespace::Step::meanwhile);
+        }
         let restored = self.memory.policies(&self.world, space, step.as_ref());
         self.tell(restored);
-        if step.is_none() && self.troubles.forget(name) {
+        if !narrows {
+            self.narrows_no_more(name);
+        }
+        if step.is_none() && !narrows && self.troubles.forget(name) {
             self.judge(name);
         }
         let (space, step) = (self.world.snapshot.namespaces.get(name)?, step?);
@@ -331,6 +344,13 @@ impl Operator {
             _ => Operation::Namespace,
         };
         Some((operation, namespace::carry_out(self.client.clone(), space.clone(), step).boxed()))
+    }
+
+    /// A namespace has nothing to narrow, or is done with it: others may begin.
+    fn narrows_no_more(&mut self, name: &str) {
+        for next in self.narrowing.ends(name) {
+            self.queue.add(Work::Namespace(next), Instant::now());
+        }
     }
 
     /// Moves the next pod of a namespace, or looks again when that may be.
@@ -396,6 +416,9 @@ impl Operator {
 
     /// Takes in what was written, or lets the key wait.
     fn finish(&mut self, work: Work, operation: Operation, began: u64, result: Result<Written, apply::Error>) {
+        if let Work::Namespace(name) = &work {
+            self.narrows_no_more(name);
+        }
         match result {
             Ok(written) => {
                 self.metrics.count(operation, Outcome::Done);

@@ -300,6 +300,23 @@ fn the_policies_of_domicile_are_in_nobody_elses_hands() {
         policy("mine", "{podSelector: {}}").with("metadata: {labels: {app.kubernetes.io/managed-by: domicile}}"),
         refusal,
     );
+    // One that had the label before is its owner's, who may take it away.
+    let mut space = stage.ungoverned();
+    let marked = "metadata: {labels: {app.kubernetes.io/managed-by: domicile}}";
+    let abroad = "{podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 198.51.100.7/32}}]}]}";
+    for name in ["mine", "other"] {
+        space.accepts(policy(name, abroad).with(marked));
+    }
+    space.label("domicile.dev/residency", "mainland");
+    eventually("it says what opens more", SOON, || {
+        let reason = space.annotation("domicile.dev/refused-because");
+        when(reason.contains("NetworkPolicy mine opens more than is permitted"), || reason)
+    });
+    space.patch(&NETWORK_POLICY, "mine", "{spec: {egress: null}}").expected();
+    space.patch(&NETWORK_POLICY, "mine", "{metadata: {labels: {app.kubernetes.io/managed-by: null}}}").expected();
+    space.patch(&NETWORK_POLICY, "mine", marked).refused(refusal);
+    space.delete(&NETWORK_POLICY, "other").expected();
+    space.joins("mainland");
 }
 
 /// A plugin that follows policies by a finalizer enforces none without it (EKS); others hold nothing by one.

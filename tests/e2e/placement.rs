@@ -238,7 +238,7 @@ fn a_gated_pod_stays_pinned() {
 }
 
 #[test]
-fn debugging_stays_where_the_pod_is() {
+fn p18_debugging_stays_where_the_pod_is() {
     let stage = shared();
     let shop = stage.governed("mainland");
     shop.accepts(shop.pod("web"));
@@ -253,6 +253,25 @@ fn debugging_stays_where_the_pod_is() {
     copy["spec"]["ephemeralContainers"] = Value::Null;
     copy["spec"]["nodeName"] = json!("frankfurt-a");
     shop.rejects(copy, "[domicile/node-name]");
+    // As people make copies. One on the same node passes the scheduler by, as any pod that names its node.
+    let debug = |target: &str, more: &str| {
+        stage.tenant.kubectl(&format!("debug {target} -n {} --image=busybox --attach=false {more}", shop.name))
+    };
+    for (name, more) in [("anywhere", ""), ("replacing", "--replace")] {
+        debug("pod/web", &format!("--copy-to={name} --profile=baseline {more}")).expected();
+        runs_on_the_mainland(&shop, name);
+    }
+    shop.loses(&POD, "web");
+    let said = debug("pod/anywhere", "--copy-to=beside --profile=baseline --same-node");
+    assert!(said.code != 0 && said.errors.contains("[domicile/node-name]"), "{said:?}");
+    // What a profile adds beyond the baseline of Pod Security is refused, kubectl's default among them.
+    for (profile, words) in [("general", "SYS_PTRACE"), ("sysadmin", "privileged")] {
+        let said = debug("pod/anywhere", &format!("--copy-to=free --profile={profile}"));
+        assert!(said.code != 0 && said.errors.contains(words), "{said:?}");
+    }
+    // And of a node it is on that node, with the node's rights.
+    let said = debug("node/frankfurt-a", "--profile=baseline");
+    assert!(said.code != 0 && said.errors.contains("[domicile/node-name]"), "{said:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The threshold: nothing that a rule judges starts in a namespace that names a residency and is not confined for it.
 
-use crate::support::prelude::*;
+use crate::{network::policy, support::prelude::*};
 
 /// One of every kind that a rule judges, harmless in itself, beside pods.
 fn judged() -> Vec<Manifest> {
@@ -65,6 +65,64 @@ fn p17d_a_relabelled_namespace_is_closed_until_it_is_confined_anew() {
         let reply = stage.tenant.try_create(&shop.pod("web").in_namespace(&shop.name));
         when(reply.ok(), || reply.message.clone())
     });
+}
+
+/// P17: a label that names nothing for a while keeps a milder confinement, or networks of then, from becoming stricter. Nothing starts by
+/// what stands so, whatever the label says later, until the operator has confined the namespace anew.
+#[test]
+fn p17d_nothing_starts_by_what_stood_behind_a_typo() {
+    let stage = alone();
+    let residency = stage.makes_residency("milder", "{jurisdictions: [CN], enforcement: Audit}");
+    let center = stage.makes(data_center("shenzhen-3", "CN", "cn-shenzhen", 22));
+    let (mut shop, mut store) = (stage.governed("milder"), stage.governed("mainland"));
+    let to = |network: &str| {
+        format!("{{podSelector: {{}}, policyTypes: [Egress], egress: [{{to: [{{ipBlock: {{cidr: {network}}}}}]}}]}}")
+    };
+    eventually("the network is permitted", SOON, || {
+        let networks = store.annotation("domicile.dev/networks");
+        when(networks.contains("10.22.0.0/16"), || networks)
+    });
+    store.accepts(policy("mine", &to("10.20.0.0/16")));
+    for (space, residency) in [(&shop, "milder"), (&store, "mainland")] {
+        space.label("domicile.dev/residency", &format!("{residency}_nobody-made-this"));
+    }
+    residency.becomes("spec: {enforcement: Enforce}");
+    center.deleted();
+    for space in [&shop, &store] {
+        eventually("the operator has seen it", SOON, || {
+            let (reason, policies) = (space.annotation("domicile.dev/refused-because"), space.list(&NETWORK_POLICY));
+            let is_isolated = policies.iter().any(|policy| policy["metadata"]["name"] == "domicile-isolate");
+            when(
+                reason.starts_with("being confined: there is no DataResidency nobody-made-this") && is_isolated,
+                || format!("{reason} {policies:?}"),
+            )
+        });
+    }
+    stage.operator.pause();
+    for (space, residency) in [(&mut shop, "milder"), (&mut store, "mainland")] {
+        space.loses_the_operator();
+        space.label("domicile.dev/residency", residency);
+    }
+    let abroad = bare_pod("abroad").with("spec: {nodeName: frankfurt-a}").in_namespace(&shop.name);
+    let widened = parse(&format!("{{spec: {}}}", to("10.22.0.0/16")));
+    for _ in 0..20 {
+        let said = stage.tenant.try_create(&abroad).refused("[domicile/not-confined]");
+        assert!(
+            said.contains("nothing may start in namespace") && said.contains("there is no DataResidency"),
+            "{said}"
+        );
+        let path = format!("{}?dryRun=All", NETWORK_POLICY.path(&store.name, "mine"));
+        stage.tenant.patch_at(&path, Patch::Merge, &widened).refused("[domicile/not-confined]");
+    }
+    stage.operator.resume();
+    for space in [&shop, &store] {
+        space.is_confined();
+    }
+    assert_eq!(shop.labels()["domicile.dev/enforcement"], "Enforce");
+    stage.tenant.create(&abroad).refused("[domicile/");
+    stage.tenant.patch(&NETWORK_POLICY, &store.name, "mine", &widened).refused("[domicile/network-foreign]");
+    store.accepts(store.pod("web"));
+    store.runs("web");
 }
 
 #[test]

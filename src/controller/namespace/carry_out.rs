@@ -6,7 +6,7 @@ use futures::{StreamExt as _, TryStreamExt as _, future::try_join, stream};
 use kube::Client;
 use tokio::time::{Instant, timeout};
 
-use super::{Meaning, PolicyStep, Step, refuse_while_open, while_being_confined};
+use super::{Meaning, PolicyStep, Step, refuse_while_open, until_confined_anew};
 use crate::{
     apply,
     audit::network::opens_more,
@@ -66,7 +66,7 @@ pub async fn carry_out(client: Client, space: Namespace, step: Step) -> Result<W
                 close_unisolated(client.clone(), &space, error).await?;
             }
             changes.extend(isolated?);
-            let closing = close(&space, &wanted);
+            let closing = close(&space, &wanted, false);
             let (closed, permitted) =
                 try_join(write(client.clone(), &space, &closing), write_if_any(client.clone(), permitting)).await?;
             changes.extend(permitted);
@@ -125,7 +125,7 @@ async fn close_unisolated(client: Client, space: &Namespace, error: &apply::Erro
         error => error.to_string().chars().take(300).collect(),
     };
     let words = format!("NetworkPolicy {} cannot be written ({reason})", keys::ISOLATING_POLICY);
-    let patch = namespace::refuse(space, &while_being_confined(space, &words));
+    let patch = namespace::refuse(space, &until_confined_anew(space, &words));
     if patch.is_empty() {
         return Ok(());
     }
