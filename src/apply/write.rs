@@ -141,6 +141,7 @@ pub async fn delete_class(client: Client, name: &str) -> Result<(), Error> {
 /// Why it was not done, or that what stands is still not what was written.
 pub async fn apply_policy(client: Client, key: &Key, spec: NetworkPolicySpec) -> Result<Policy, Error> {
     let written = Api::<Sent<NetworkPolicy>>::namespaced(client.clone(), &key.namespace);
+    let mut waits_for = Vec::new();
     for _ in 0..TAKEOVERS {
         let finalizers = match apply_once(client.clone(), key, spec.clone()).await {
             Ok(standing) if standing.stands_as(&spec) => return Ok(standing),
@@ -157,9 +158,14 @@ pub async fn apply_policy(client: Client, key: &Key, spec: NetworkPolicySpec) ->
             Err(error) => return Err(error),
         };
         let patch = taking_over(json!(spec), json!({}), &finalizers);
+        waits_for = finalizers;
         gone(limited(written.patch(&key.name, &merge(), &Patch::<()>::Json(patch))).await.map(drop))?;
     }
-    Err(Error::Refused(format!("NetworkPolicy {} does not become what it is to be; somebody else writes it", key.name)))
+    let why = match waits_for.first() {
+        Some(finalizer) => format!("it is being deleted, and waits for what put the finalizer {finalizer} on it"),
+        None => "somebody else writes it".to_owned(),
+    };
+    Err(Error::Refused(format!("NetworkPolicy {} does not become what it is to be; {why}", key.name)))
 }
 
 /// Whether a network plugin may yet do what it keeps a policy for.

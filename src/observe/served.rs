@@ -48,7 +48,7 @@ impl<Find, Open, Project, Wrap> Following<Find, Open, Project, Wrap> {
     {
         let (client, sink, kind) = (client.clone(), sink.clone(), self.name);
         tokio::spawn(async move {
-            let mut sight = Sight::of(kind);
+            let (mut sight, mut was_served) = (Sight::of(kind), false);
             loop {
                 let known = match timeout(UNKNOWN, discovery.wait(&self.find)).await {
                     Ok(None) => return, // nobody looks any more
@@ -64,12 +64,17 @@ impl<Find, Open, Project, Wrap> Following<Find, Open, Project, Wrap> {
                 };
                 if let Some(served) = known {
                     tracing::info!(kind, version = served.version, "served");
+                    was_served = true;
                     if self.relay(&client, &served, &mut discovery, &sink, &mut sight).await.is_none() {
                         return;
                     }
                     continue;
                 }
-                tracing::info!(kind, "not served");
+                if std::mem::take(&mut was_served) {
+                    tracing::info!(kind, "served no more");
+                } else {
+                    tracing::debug!(kind, "not served");
+                }
                 for change in sight.sees().into_iter().chain([(self.wrap)(None)]) {
                     if sink.send(change).await.is_err() {
                         return;

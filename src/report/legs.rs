@@ -98,11 +98,13 @@ pub(super) fn compliant(outcome: &Outcome<'_>, findings: &[&Finding]) -> Judgeme
     let (broken, unclear) = (kept + more_broken, findings.len() - kept + more_unclear);
     let worst = findings.first().map(|finding| format!("{}: {}", finding.subject, finding.message)).unwrap_or_default();
     if broken > 0 {
-        let more = if unclear == 0 { String::new() } else { format!(" and {unclear} are unclear") };
-        return Judgement::no("NonCompliant", format!("{broken} findings break it{more}; the worst: {worst}"));
+        let more = if unclear == 0 { String::new() } else { format!(", {unclear} more are unclear") };
+        let broken = if broken == 1 { "1 finding breaks".to_owned() } else { format!("{broken} findings break") };
+        return Judgement::no("NonCompliant", format!("{broken} it{more}; the worst: {worst}"));
     }
     if unclear > 0 {
-        return Judgement::unknown("Unclear", format!("{unclear} findings are unclear; the first: {worst}"));
+        let unclear = if unclear == 1 { "1 finding is".to_owned() } else { format!("{unclear} findings are") };
+        return Judgement::unknown("Unclear", format!("{unclear} unclear; the first: {worst}"));
     }
     if let Some(unseen) = seen(outcome) {
         return unseen;
