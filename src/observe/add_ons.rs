@@ -1,18 +1,17 @@
 //! Objects of add-ons' kinds that lead out of a namespace or open it, as far as the audit judges them.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
-use kube::{
-    Api, Client,
-    api::{ApiResource, DynamicObject},
-};
-use serde::Serialize;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Api, Client, Resource, api::ApiResource, core::DynamicResourceScope};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::{
     change::Change,
     discovery::{Discovery, Found},
+    sent::Reads,
     served::Following,
 };
 use crate::domain::add_ons::{ADD_ONS, AddOn, Does};
@@ -29,13 +28,54 @@ pub struct Opening {
     pub gives_more: bool,
 }
 
+/// An object of such a kind as it is sent. One that is too long to be parsed counts, whatever it says.
+#[derive(Clone, Debug, Deserialize)]
+pub struct LiveAddOn {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: Value,
+}
+
+impl Reads for LiveAddOn {
+    const STATUS: bool = false;
+    const LONGEST: usize = 256 << 10;
+}
+
+impl Resource for LiveAddOn {
+    type DynamicType = ApiResource;
+    type Scope = DynamicResourceScope;
+
+    fn kind(kind: &ApiResource) -> Cow<'_, str> {
+        Cow::from(&kind.kind)
+    }
+
+    fn group(kind: &ApiResource) -> Cow<'_, str> {
+        Cow::from(&kind.group)
+    }
+
+    fn version(kind: &ApiResource) -> Cow<'_, str> {
+        Cow::from(&kind.version)
+    }
+
+    fn plural(kind: &ApiResource) -> Cow<'_, str> {
+        Cow::from(&kind.plural)
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
 impl Opening {
     /// What counts of an object of this kind; nothing where it stays inside.
     #[must_use]
-    pub fn read(kind: &AddOn, object: DynamicObject) -> Option<Self> {
-        let spec = object.data.get("spec").unwrap_or(&Value::Null);
-        let counts = kind.does != Does::MeshRoute || !stays_in_the_mesh(spec);
-        let gives_more = kind.does == Does::Grant && gives_more_than_services(spec);
+    pub fn read(kind: &AddOn, object: LiveAddOn) -> Option<Self> {
+        let counts = kind.does != Does::MeshRoute || !stays_in_the_mesh(&object.spec);
+        let gives_more = kind.does == Does::Grant && gives_more_than_services(&object.spec);
         counts.then(|| Self { uid: object.metadata.uid.unwrap_or_default(), gives_more })
     }
 }
@@ -70,7 +110,7 @@ pub(super) fn follow(client: &Client, discovery: &Discovery, sink: &mpsc::Sender
             name: kind.name,
             find: |found: &Found| find(kind, found),
             open: |client: &Client, served: &ApiResource| Api::all_with(client.clone(), served),
-            project: |object: DynamicObject| Opening::read(kind, object),
+            project: |object: LiveAddOn| Opening::read(kind, object),
             wrap: |delta| Change::AddOn(kind, delta),
         }
         .follow(client, discovery.clone(), sink);
