@@ -40,11 +40,13 @@ pub fn confine(namespace: &Namespace, confinement: &Confinement) -> NamespacePat
 }
 
 /// What must change so that nothing may start while the rest is put in place: the stricter of what stands and what is
-/// to come. The old value of `confined-for` stays, since leaving is judged by it, and where the rest is `held_up`, so does why.
+/// to come. The old value of `confined-for` stays, since leaving is judged by it, and so does what the rest waits
+/// for, or by what it is `held_up`.
 #[must_use]
 pub fn close(namespace: &Namespace, confinement: &Confinement, held_up: bool) -> NamespacePatch {
     let standing = namespace.annotations.get(keys::REFUSED_BECAUSE);
-    let standing = standing.filter(|reason| held_up && keys::is_being_confined(reason));
+    let waits = |reason: &str| reason.strip_prefix(BEING_CONFINED).is_some_and(|why| why.starts_with(", "));
+    let standing = standing.filter(|reason| waits(reason) || (held_up && keys::is_being_confined(reason)));
     let closed = Confinement {
         refused_because: Some(standing.map_or(BEING_CONFINED, String::as_str).to_owned()),
         confined_for: namespace.confined_for().map(str::to_owned),

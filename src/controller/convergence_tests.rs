@@ -353,11 +353,40 @@ fn a_namespace_is_not_opened_while_a_kind_is_not_seen() {
     let permits = next(&world, &closed.namespace, None);
     assert!(matches!(permits, Some(Step::Policy(_))), "what is permitted is not held up: {permits:?}");
     let permitted = closed.clone().way("Enforce").into_iter().find(|state| state.policies.len() == 2).unwrap();
-    let mut world = Stored { namespace: closed.namespace.clone(), ..permitted }.read("Enforce");
+    let mut waiting = Stored { namespace: closed.namespace.clone(), ..permitted };
+    let mut world = waiting.read("Enforce");
     world.absorb(Change::Sight("Pod".into(), Some("forbidden".into())));
-    assert_eq!(next(&world, &closed.namespace, None), None);
+    let Some(Step::Patch { patch, .. }) = next(&world, &waiting.namespace, None) else { panic!() };
+    waiting.patch(&patch);
+    let said = waiting.namespace.annotations.get(keys::REFUSED_BECAUSE).unwrap();
+    assert_eq!(said, "being confined, until Pod can be read: forbidden");
+    assert_eq!(next(&world, &waiting.namespace, None), None);
     world.absorb(Change::Sight("Pod".into(), None));
-    assert!(matches!(next(&world, &closed.namespace, None), Some(Step::Settle { .. })));
+    assert!(matches!(next(&world, &waiting.namespace, None), Some(Step::Settle { .. })));
+}
+
+#[test]
+fn a_namespace_that_waits_for_others_to_be_narrowed_says_so_once() {
+    let way = Stored::labelled("mainland").way("Enforce");
+    let closed = |state: &&Stored| {
+        state.namespace.annotations.get(keys::REFUSED_BECAUSE).is_some_and(|reason| reason == BEING_CONFINED)
+    };
+    let closed = way.iter().rev().find(closed).unwrap().namespace.clone();
+    let permitted = way.into_iter().find(|state| state.policies.len() == 2).unwrap();
+    let mut waiting = Stored { namespace: closed, ..permitted };
+    for name in ["one", "other"] {
+        waiting.tenants.insert(Key::new("vehicles", name), wide());
+    }
+    let meanwhile = |state: &Stored| state.step("Enforce").unwrap().meanwhile(&state.namespace);
+    let Some(Step::Patch { patch, .. }) = meanwhile(&waiting) else { panic!("{:?}", meanwhile(&waiting)) };
+    waiting.patch(&patch);
+    assert!(
+        waiting.namespace.annotations.get(keys::REFUSED_BECAUSE).unwrap().contains("until NetworkPolicy one and all")
+    );
+    assert_eq!(meanwhile(&waiting), None);
+    assert!(matches!(waiting.step("Enforce"), Some(Step::Settle { .. })), "it is not closed again");
+    waiting.tenants.remove(&Key::new("vehicles", "one"));
+    assert!(meanwhile(&waiting).is_some(), "it names one that is gone");
 }
 
 #[test]

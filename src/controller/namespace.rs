@@ -41,6 +41,9 @@ pub const BINDING_HOLD: Duration = Duration::from_secs(12);
 /// So long pods that were listed when a namespace was confined are held though no watch has brought them.
 pub const HELD_GRACE: Duration = Duration::from_secs(60);
 
+/// So many characters are told of what a namespace waits for.
+const REASON: usize = 400;
+
 /// Kinds by which it is decided that a namespace may be opened: what is older than its rules.
 fn opened_by() -> impl Iterator<Item = &'static str> {
     let policies = ADD_ONS.iter().filter(|kind| kind.does == Does::Policy).map(|kind| kind.name);
@@ -102,11 +105,13 @@ pub enum Step {
 }
 
 impl Step {
-    /// What of it does not wait for older policies to be narrowed.
+    /// What of it does not wait for older policies of `space` to be narrowed, that it waits among that.
     #[must_use]
-    pub fn meanwhile(self) -> Option<Self> {
+    pub fn meanwhile(self, space: &Namespace) -> Option<Self> {
         match self {
-            Self::Settle { permitting, .. } => permitting.map(Self::Policy),
+            Self::Settle { wide, permitting, .. } => {
+                permitting.map(Self::Policy).or_else(|| waits(space, &being_narrowed(space, &wide)?))
+            }
             other => Some(other),
         }
     }
@@ -393,8 +398,11 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
     if closed {
         let missing = last.into_iter().find(|(key, _)| live(key).is_none());
         let permitting = missing.and_then(|policy| policy_step(world, policy));
-        if opened_by().any(|kind| world.unseen.contains_key(kind)) {
-            return permitting.map(Step::Policy); // it stays closed: what is older than the rules may not be known
+        if let Some((kind, error)) = opened_by().find_map(|kind| world.unseen.get_key_value(kind)) {
+            // It stays closed: what is older than the rules may not be known.
+            return permitting
+                .map(Step::Policy)
+                .or_else(|| waits(space, &format!("until {kind} can be read: {error}")));
         }
         refuse_while_unjudged(&mut wanted, unjudged);
         return Some(Step::Settle { wanted: Box::new(wanted), wide, permitting });
@@ -430,6 +438,27 @@ fn policy_step(world: &World, (key, wanted): (Key, Option<NetworkPolicySpec>)) -
             Some(PolicyStep::Delete { key, live: Box::new(live), empty: true })
         }
     }
+}
+
+/// Says on a namespace that is being confined what that waits for.
+fn waits(space: &Namespace, what: &str) -> Option<Step> {
+    let what: String = what.chars().take(REASON).collect();
+    let patch = namespace::refuse(space, &format!("{}, {what}", keys::BEING_CONFINED));
+    (!patch.is_empty()).then_some(Step::Patch { patch, meaning: Meaning::Updated })
+}
+
+/// That some of these policies of tenants are still to be narrowed; `None` where that is said already of one of them.
+fn being_narrowed(space: &Namespace, wide: &[Key]) -> Option<String> {
+    const BEFORE: &str = "until NetworkPolicy ";
+    const AFTER: &str = " and all others that open more than is permitted are narrowed";
+    let said = space.annotations.get(keys::REFUSED_BECAUSE).and_then(|reason| {
+        let words = reason.strip_prefix(keys::BEING_CONFINED)?.strip_prefix(", ")?;
+        words.strip_prefix(BEFORE)?.strip_suffix(AFTER)
+    });
+    if said.is_some_and(|name| wide.iter().any(|key| key.name == name)) {
+        return None;
+    }
+    wide.first().map(|key| format!("{BEFORE}{}{AFTER}", key.name))
 }
 
 /// A reason why nothing may start. Where something is confined it is confined anew before anything does: by the time that the label

@@ -314,8 +314,10 @@ impl Operator {
         }
         self.queue.add(Work::Eviction(name.to_owned()), now);
         let mut step = namespace::next(&self.world, space, settled_at.map(|at| now - at));
+        let took = now.elapsed();
+        self.pace.looked(name, took);
         match &step {
-            None => self.pace.rests(name, now, now.elapsed()),
+            None => self.pace.rests(name, now, took),
             Some(namespace::Step::Rewrite { meaning: Meaning::Closed, .. } | namespace::Step::Settle { .. }) => {
                 self.settled_at.remove(name); // that begins anew
             }
@@ -328,7 +330,10 @@ impl Operator {
             |step: &namespace::Step| matches!(step, namespace::Step::Settle { wide, .. } if !wide.is_empty());
         let narrows = step.as_ref().is_some_and(is_to_be_narrowed);
         if narrows && !self.narrowing.begins(name) {
-            step = step.and_then(namespace::Step::meanwhile);
+            step = step.and_then(|step| step.meanwhile(space));
+            if step.is_none() {
+                self.pace.rests(name, now, took);
+            }
         }
         let restored = self.memory.policies(&self.world, space, step.as_ref());
         self.tell(restored);
@@ -425,7 +430,7 @@ impl Operator {
                 self.queue.done(&work);
                 self.tell(tellings(&self.world, &work, &written).into_iter().chain(written.tellings));
                 if let Work::Namespace(name) = &work {
-                    self.pace.forget(name); // the next step is not held up
+                    self.pace.goes_on(name);
                     if written.meaning != Some(Meaning::Shut) {
                         self.troubles.forget(name);
                     }

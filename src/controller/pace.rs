@@ -2,8 +2,9 @@
 //!
 //! Every change of a pod, a policy or a slice makes its namespace due, and a tenant makes hundreds of changes a second. Where the
 //! last looks found nothing to do, the next one waits a moment and sees many changes at once, so that other namespaces do not
-//! wait for one that never rests; the longer, the more there is to look at. Where a step was taken, the next one is never held
-//! up.
+//! wait for one that never rests; the longer, the more there is to look at. Where a step was taken, the next one is not held up
+//! so. Namespaces in which there is much to look at come one after the other, whatever was found, with room between for all others: a
+//! tenant can have many of them.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,18 +18,45 @@ const AT_ONCE: Duration = Duration::from_secs(2);
 const SHARE: u32 = 10;
 /// It rests no longer than that.
 const LONGEST: Duration = Duration::from_secs(5);
+/// A look that takes so long is at much.
+const LONG: Duration = Duration::from_millis(20);
+/// So many times as long as such a look took, no other one of the kind begins: together they take half of the time.
+const SHARE_OF_ALL: u32 = 2;
 
-/// Until when the looks at each namespace that found nothing to do have used up its time.
+/// When each namespace may be looked at.
 #[derive(Debug, Default)]
 pub struct Pace {
+    /// Until when the looks that found nothing to do have used up a namespace's time.
     used_until: BTreeMap<String, Instant>,
+    /// How long the last look took where that was long, and when the next one is to begin, if it is due.
+    long: BTreeMap<String, (Duration, Option<Instant>)>,
+    /// From when on the next look that takes long may begin.
+    free_at: Option<Instant>,
 }
 
 impl Pace {
     /// When a namespace that is due may be looked at.
     #[must_use]
-    pub fn next_look(&self, namespace: &str, now: Instant) -> Instant {
-        self.used_until.get(namespace).and_then(|used| used.checked_sub(AT_ONCE)).map_or(now, |from| from.max(now))
+    pub fn next_look(&mut self, namespace: &str, now: Instant) -> Instant {
+        let rested = self.used_until.get(namespace).and_then(|used| used.checked_sub(AT_ONCE));
+        let from = rested.map_or(now, |from| from.max(now));
+        let Some((took, begins)) = self.long.get_mut(namespace) else { return from };
+        if let Some(begins) = begins {
+            return *begins;
+        }
+        let at = self.free_at.map_or(from, |free| free.max(from));
+        self.free_at = Some(at + took.saturating_mul(SHARE_OF_ALL));
+        *begins = Some(at);
+        at
+    }
+
+    /// A look took so long, whatever it found.
+    pub fn looked(&mut self, namespace: &str, took: Duration) {
+        if took < LONG {
+            self.long.remove(namespace);
+        } else {
+            self.long.insert(namespace.to_owned(), (took, None));
+        }
     }
 
     /// A look that took so long has found nothing to do.
@@ -37,9 +65,15 @@ impl Pace {
         self.used_until.insert(namespace.to_owned(), from + took.saturating_mul(SHARE).clamp(APART, LONGEST));
     }
 
-    /// A look found something to do, or the namespace is gone.
+    /// A step was taken.
+    pub fn goes_on(&mut self, namespace: &str) {
+        self.used_until.remove(namespace);
+    }
+
+    /// The namespace is gone.
     pub fn forget(&mut self, namespace: &str) {
         self.used_until.remove(namespace);
+        self.long.remove(namespace);
     }
 }
 
@@ -63,7 +97,26 @@ mod tests {
         assert_eq!(pace.next_look("shop", later), later + AT_ONCE, "there is much to look at");
         pace.rests("shop", later, LONGEST);
         assert_eq!(pace.next_look("shop", later), later + AT_ONCE + LONGEST);
-        pace.forget("shop");
+        pace.goes_on("shop");
         assert_eq!(pace.next_look("shop", later), later, "a step was taken");
+    }
+
+    #[test]
+    fn where_there_is_much_to_look_at_one_comes_after_the_other() {
+        let (mut pace, now, took) = (Pace::default(), Instant::now(), Duration::from_millis(500));
+        for name in ["a", "b", "c"] {
+            pace.looked(name, took);
+        }
+        assert_eq!(pace.next_look("a", now), now);
+        assert_eq!(pace.next_look("b", now), now + 2 * took);
+        assert_eq!(pace.next_look("b", now), now + 2 * took, "it is due already");
+        assert_eq!(pace.next_look("shop", now), now, "there is room for others");
+        pace.looked("a", took);
+        pace.goes_on("a");
+        assert_eq!(pace.next_look("a", now + took), now + 4 * took);
+        pace.looked("b", Duration::from_millis(1));
+        assert_eq!(pace.next_look("b", now + took), now + took, "there is less");
+        pace.forget("c");
+        assert_eq!(pace.next_look("c", now), now);
     }
 }

@@ -28,6 +28,14 @@ impl Cidr {
         self.0.contains(&other.0)
     }
 
+    /// Whether every address of it is in one of `blocks`, which are sorted and apart, as [`Cidr::without`] makes them.
+    #[must_use]
+    pub fn lies_in(&self, blocks: &[Self]) -> bool {
+        // One that contains it is sorted before it, and no other that is apart from that one stands between.
+        let before = blocks.partition_point(|block| block <= self);
+        blocks.get(..before).and_then(<[Self]>::last).is_some_and(|block| block.contains(self))
+    }
+
     /// Whether `address` is in the block.
     #[must_use]
     pub fn contains_address(&self, address: IpAddr) -> bool {
@@ -176,6 +184,18 @@ mod tests {
             let probe = IpAddr::from(std::net::Ipv4Addr::from(probe));
             let within = |list: &[Cidr]| list.iter().any(|block| block.contains_address(probe));
             prop_assert_eq!(within(&Cidr::without(&permitted, &excluded)), within(&permitted) && !within(&excluded));
+        }
+
+        #[test]
+        fn a_block_lies_in_one_of_several_that_are_apart(
+            permitted in proptest::collection::vec((0u32..4096, 20u8..=30), 0..12),
+            probe in (0u32..4096, 16u8..=32),
+        ) {
+            let parse = |(address, length): &(u32, u8)| format!("{}/{length}", std::net::Ipv4Addr::from(*address)).parse::<Cidr>().unwrap();
+            let mut permitted: Vec<Cidr> = permitted.iter().map(parse).collect();
+            permitted.push("2001:db8::/48".parse().unwrap());
+            let (apart, probe) = (Cidr::without(&permitted, &[]), parse(&probe));
+            prop_assert_eq!(probe.lies_in(&apart), apart.iter().any(|block| block.contains(&probe)));
         }
     }
 }

@@ -85,10 +85,11 @@ pub const DNS_APPS: [&str; 3] = ["kube-dns", "coredns", "node-local-dns"];
 /// The value of [`REFUSED_BECAUSE`] while a confinement is being written.
 pub const BEING_CONFINED: &str = "being confined";
 
-/// Whether this reason says so, and perhaps what holds that up.
+/// Whether this reason says so, and perhaps what that waits for (after a comma), or why what stands is past (after a colon).
 #[must_use]
 pub fn is_being_confined(reason: &str) -> bool {
-    reason.strip_prefix(BEING_CONFINED).is_some_and(|why| why.is_empty() || why.starts_with(": "))
+    let goes_on = |why: &str| why.is_empty() || why.starts_with(": ") || why.starts_with(", ");
+    reason.strip_prefix(BEING_CONFINED).is_some_and(goes_on)
 }
 
 /// Prefix of the label that a node carries for each residency it serves (KEP-279: kubelets cannot set it).

@@ -17,7 +17,7 @@ use super::{
 };
 
 /// For so long it may be unknown whether a kind is served, until it is told that it is not seen.
-const UNKNOWN: Duration = Duration::from_secs(60);
+const UNKNOWN: Duration = Duration::from_secs(10);
 
 /// How one kind is followed.
 pub(super) struct Following<Find, Open, Project, Wrap> {

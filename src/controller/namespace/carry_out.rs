@@ -6,7 +6,7 @@ use futures::{StreamExt as _, TryStreamExt as _, future::try_join, stream};
 use kube::Client;
 use tokio::time::{Instant, timeout};
 
-use super::{Meaning, PolicyStep, Step, refuse_while_open, until_confined_anew};
+use super::{Meaning, PolicyStep, Step, being_narrowed, refuse_while_open, until_confined_anew, waits};
 use crate::{
     apply,
     audit::network::opens_more,
@@ -180,6 +180,14 @@ async fn narrow(client: Client, key: &Key, wanted: &Confinement, until: Instant)
     }
 }
 
+/// What says on a namespace that its policies are being narrowed, where it does not say so.
+fn waits_for_narrowing(space: &Namespace, wide: &[Key]) -> Option<NamespacePatch> {
+    match waits(space, &being_narrowed(space, wide)?) {
+        Some(Step::Patch { patch, .. }) => Some(patch),
+        _ => None,
+    }
+}
+
 /// Narrows older policies, opens, and lets no pod be bound yet.
 async fn settle(
     client: Client,
@@ -193,6 +201,7 @@ async fn settle(
         written.changes.extend(write_in_passing(client.clone(), &space, policy).await);
     }
     tokio::time::sleep(SETTLING).await;
+    let unfinished = waits_for_narrowing(&space, &wide);
     let (mut still_wide, until) = (wide, Instant::now() + TOUCHING);
     // Where there is not time for all, each time others come first.
     let moment = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos() as usize);
@@ -215,7 +224,13 @@ async fn settle(
                 Narrowed::Exactly(policy) => written.push(Change::Policy(Delta::Applied(key, *policy))),
                 Narrowed::No => still_wide.push(key),
                 Narrowed::NotYet if round > 0 => still_wide.push(key),
-                Narrowed::NotYet => return Err(apply::Error::Unfinished), // it stays closed; those that are left come next
+                Narrowed::NotYet => {
+                    // It stays closed, and says why; those that are left come next.
+                    if let Some(patch) = unfinished {
+                        write(client, &space, &patch).await?;
+                    }
+                    return Err(apply::Error::Unfinished);
+                }
             }
         }
     }
