@@ -193,6 +193,15 @@ pub fn shut(space: &Namespace) -> Option<Step> {
     may_start.then_some(Step::Shut)
 }
 
+/// Whether what `space` names is to hold more strictly than what stands.
+#[must_use]
+pub fn becomes_stricter(world: &World, space: &Namespace) -> bool {
+    match world.named(space) {
+        Named::Residencies(named) => world.absent(&named).is_empty() && asks_for_more(world, space, &named),
+        Named::Nothing | Named::Unreadable(_) => false,
+    }
+}
+
 /// What holds in `space`.
 #[must_use]
 pub fn resolve(world: &World, space: &Namespace, named: &Residencies) -> Option<Confined> {
@@ -450,7 +459,7 @@ fn waits(space: &Namespace, what: &str) -> Option<Step> {
 /// That some of these policies of tenants are still to be narrowed; `None` where that is said already of one of them.
 fn being_narrowed(space: &Namespace, wide: &[Key]) -> Option<String> {
     const BEFORE: &str = "until NetworkPolicy ";
-    const AFTER: &str = " and all others that open more than is permitted are narrowed";
+    const AFTER: &str = " and all others that open more than is permitted are narrowed or deleted";
     let said = space.annotations.get(keys::REFUSED_BECAUSE).and_then(|reason| {
         let words = reason.strip_prefix(keys::BEING_CONFINED)?.strip_prefix(", ")?;
         words.strip_prefix(BEFORE)?.strip_suffix(AFTER)

@@ -10,7 +10,10 @@ const AT_A_TIME: usize = 4;
 #[derive(Debug, Default)]
 pub struct Narrowing {
     running: BTreeSet<String>,
+    /// Those that have not been at it come first.
     waiting: VecDeque<String>,
+    /// Those that were at it and were not done.
+    unfinished: BTreeSet<String>,
 }
 
 impl Narrowing {
@@ -18,18 +21,22 @@ impl Narrowing {
     pub fn begins(&mut self, namespace: &str) -> bool {
         let place = self.waiting.iter().position(|name| name == namespace);
         let place = place.unwrap_or_else(|| {
-            self.waiting.push_back(namespace.to_owned());
-            self.waiting.len().saturating_sub(1)
+            let is_new = !self.unfinished.contains(namespace);
+            let before = self.waiting.iter().position(|name| is_new && self.unfinished.contains(name));
+            let place = before.unwrap_or(self.waiting.len());
+            self.waiting.insert(place, namespace.to_owned());
+            place
         });
         let begins = place < AT_A_TIME.saturating_sub(self.running.len());
         if begins {
             self.waiting.remove(place);
             self.running.insert(namespace.to_owned());
+            self.unfinished.insert(namespace.to_owned());
         }
         begins
     }
 
-    /// A namespace is at it no more, or has nothing to narrow. Says which are to be looked at, since they may begin.
+    /// A namespace had its turn. Says which are to be looked at, since they may begin.
     #[must_use]
     pub fn ends(&mut self, namespace: &str) -> Vec<String> {
         let before = self.waiting.len();
@@ -38,6 +45,13 @@ impl Narrowing {
             return Vec::new();
         }
         self.waiting.iter().take(AT_A_TIME.saturating_sub(self.running.len())).cloned().collect()
+    }
+
+    /// A namespace has nothing to narrow. Says which are to be looked at, since they may begin.
+    #[must_use]
+    pub fn is_done(&mut self, namespace: &str) -> Vec<String> {
+        self.unfinished.remove(namespace);
+        self.ends(namespace)
     }
 }
 
@@ -59,6 +73,24 @@ mod tests {
         assert_eq!(narrowing.ends("shop-0"), ["shop-6"]);
         assert!(narrowing.ends("other").is_empty());
         assert!(narrowing.begins("shop-6"));
+    }
+
+    #[test]
+    fn who_was_not_done_comes_after_those_that_have_not_been_at_it() {
+        let mut narrowing = Narrowing::default();
+        for number in 0..6 {
+            narrowing.begins(&format!("shop-{number}"));
+        }
+        assert_eq!(narrowing.ends("shop-0"), ["shop-4"]);
+        assert!(narrowing.begins("shop-4"));
+        assert!(!narrowing.begins("shop-0") && !narrowing.begins("new"));
+        assert_eq!(narrowing.ends("shop-1"), ["shop-5"]);
+        assert!(narrowing.begins("shop-5"));
+        assert_eq!(narrowing.ends("shop-2"), ["new"]);
+        assert!(!narrowing.begins("shop-0"));
+        assert!(narrowing.begins("new"));
+        assert_eq!(narrowing.is_done("new"), ["shop-0"]);
+        assert!(narrowing.begins("new"), "a new matter");
     }
 
     #[test]

@@ -216,7 +216,11 @@ impl Operator {
         let told_at = self.residencies_told_at(now);
         for work in self.world.take_due() {
             let at = match &work {
-                Work::Namespace(name) => self.pace.next_look(name, now),
+                Work::Namespace(name) => {
+                    let space = self.world.snapshot.namespaces.get(name);
+                    let becomes_stricter = space.is_some_and(|space| namespace::becomes_stricter(&self.world, space));
+                    self.pace.next_look_at(name, becomes_stricter, now)
+                }
                 Work::Node(_) | Work::Eviction(_) | Work::Class(_) | Work::ClusterPolicy(_) => now,
                 Work::Residency(_) => told_at,
                 Work::DataCenter(_) => now + STATUS_DELAY,
@@ -300,7 +304,8 @@ impl Operator {
             self.settled_at.remove(name);
             self.troubles.forget(name);
             self.pace.forget(name);
-            self.narrows_no_more(name);
+            let next = self.narrowing.is_done(name);
+            self.call(next);
             return None;
         };
         if namespace::is_binding_held(space) {
@@ -315,7 +320,7 @@ impl Operator {
         self.queue.add(Work::Eviction(name.to_owned()), now);
         let mut step = namespace::next(&self.world, space, settled_at.map(|at| now - at));
         let took = now.elapsed();
-        self.pace.looked(name, took);
+        self.pace.looked(name, now, took);
         match &step {
             None => self.pace.rests(name, now, took),
             Some(namespace::Step::Rewrite { meaning: Meaning::Closed, .. } | namespace::Step::Settle { .. }) => {
@@ -338,7 +343,8 @@ impl Operator {
         let restored = self.memory.policies(&self.world, space, step.as_ref());
         self.tell(restored);
         if !narrows {
-            self.narrows_no_more(name);
+            let next = self.narrowing.is_done(name);
+            self.call(next);
         }
         if step.is_none() && !narrows && self.troubles.forget(name) {
             self.judge(name);
@@ -351,9 +357,9 @@ impl Operator {
         Some((operation, namespace::carry_out(self.client.clone(), space.clone(), step).boxed()))
     }
 
-    /// A namespace has nothing to narrow, or is done with it: others may begin.
-    fn narrows_no_more(&mut self, name: &str) {
-        for next in self.narrowing.ends(name) {
+    /// These may begin to be narrowed.
+    fn call(&mut self, namespaces: Vec<String>) {
+        for next in namespaces {
             self.queue.add(Work::Namespace(next), Instant::now());
         }
     }
@@ -422,7 +428,8 @@ impl Operator {
     /// Takes in what was written, or lets the key wait.
     fn finish(&mut self, work: Work, operation: Operation, began: u64, result: Result<Written, apply::Error>) {
         if let Work::Namespace(name) = &work {
-            self.narrows_no_more(name);
+            let next = self.narrowing.ends(name);
+            self.call(next);
         }
         match result {
             Ok(written) => {

@@ -6,7 +6,10 @@
 //! so. Namespaces in which there is much to look at come one after the other, whatever was found, with room between for all others: a
 //! tenant can have many of them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -32,6 +35,8 @@ pub struct Pace {
     long: BTreeMap<String, (Duration, Option<Instant>)>,
     /// From when on the next look that takes long may begin.
     free_at: Option<Instant>,
+    /// Namespaces that were let go before their time to become stricter, and have not become it.
+    hurried: BTreeSet<String>,
 }
 
 impl Pace {
@@ -50,8 +55,26 @@ impl Pace {
         at
     }
 
+    /// The same where it is known whether the namespace is to become stricter: that does not wait the first time. Whoever makes it
+    /// fail waits as everybody.
+    #[must_use]
+    pub fn next_look_at(&mut self, namespace: &str, becomes_stricter: bool, now: Instant) -> Instant {
+        if !becomes_stricter {
+            self.hurried.remove(namespace);
+        } else if self.hurried.insert(namespace.to_owned()) {
+            return now;
+        }
+        self.next_look(namespace, now)
+    }
+
     /// A look took so long, whatever it found.
-    pub fn looked(&mut self, namespace: &str, took: Duration) {
+    pub fn looked(&mut self, namespace: &str, now: Instant, took: Duration) {
+        if let Some((expected, Some(begins))) = self.long.get(namespace)
+            && *begins > now
+        {
+            // It came before its time, which is others' now.
+            self.free_at = self.free_at.and_then(|free| free.checked_sub(expected.saturating_mul(SHARE_OF_ALL)));
+        }
         if took < LONG {
             self.long.remove(namespace);
         } else {
@@ -74,6 +97,7 @@ impl Pace {
     pub fn forget(&mut self, namespace: &str) {
         self.used_until.remove(namespace);
         self.long.remove(namespace);
+        self.hurried.remove(namespace);
     }
 }
 
@@ -102,20 +126,36 @@ mod tests {
     }
 
     #[test]
+    fn what_is_to_become_stricter_does_not_wait_once() {
+        let (mut pace, now, took) = (Pace::default(), Instant::now(), Duration::from_secs(1));
+        for name in ["other", "shop"] {
+            pace.looked(name, now, took);
+        }
+        assert_eq!(pace.next_look_at("other", false, now), now);
+        assert_eq!(pace.next_look_at("shop", true, now), now);
+        assert_eq!(pace.next_look_at("shop", true, now), now + 2 * took, "somebody makes it fail");
+        pace.looked("shop", now + 2 * took, took);
+        assert_eq!(pace.next_look_at("shop", false, now), now + 4 * took);
+        assert_eq!(pace.next_look_at("shop", true, now), now, "that was done, and comes again");
+    }
+
+    #[test]
     fn where_there_is_much_to_look_at_one_comes_after_the_other() {
         let (mut pace, now, took) = (Pace::default(), Instant::now(), Duration::from_millis(500));
         for name in ["a", "b", "c"] {
-            pace.looked(name, took);
+            pace.looked(name, now, took);
         }
         assert_eq!(pace.next_look("a", now), now);
         assert_eq!(pace.next_look("b", now), now + 2 * took);
         assert_eq!(pace.next_look("b", now), now + 2 * took, "it is due already");
         assert_eq!(pace.next_look("shop", now), now, "there is room for others");
-        pace.looked("a", took);
+        pace.looked("a", now, took);
         pace.goes_on("a");
         assert_eq!(pace.next_look("a", now + took), now + 4 * took);
-        pace.looked("b", Duration::from_millis(1));
+        pace.looked("b", now + 2 * took, Duration::from_millis(1));
         assert_eq!(pace.next_look("b", now + took), now + took, "there is less");
+        pace.looked("a", now + 3 * took, took);
+        assert_eq!(pace.next_look("a", now), now + 4 * took, "the time that it did not need is not lost");
         pace.forget("c");
         assert_eq!(pace.next_look("c", now), now);
     }

@@ -155,7 +155,7 @@ pub(super) fn not_watched(unseen: &BTreeMap<String, String>) -> Option<Judgement
     let (kind, error) = unseen.first_key_value()?;
     let kinds = some_of(unseen.keys().map(String::as_str));
     let message = format!(
-        "the operator has not been able to watch {kinds} for a minute or more, so what it knows may be past; {kind}: {error}"
+        "the operator has not been able to watch {kinds} for some time, so what it knows may be past; {kind}: {error}"
     );
     Some(Judgement::unknown("NotWatched", message))
 }
