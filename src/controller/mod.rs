@@ -24,6 +24,7 @@ mod status;
 mod surroundings;
 pub mod survey;
 mod tell;
+mod told;
 mod troubles;
 mod world;
 

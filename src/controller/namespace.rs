@@ -8,6 +8,8 @@
 //! there.
 
 mod carry_out;
+mod missing;
+mod reasons;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -34,15 +36,15 @@ use crate::{
 
 pub use carry_out::carry_out;
 pub(super) use carry_out::write;
+pub use missing::becomes_stricter;
+use missing::missing;
+use reasons::{being_narrowed, refuse_while_open, refuse_while_unjudged, until_confined_anew, waits};
 
 /// So long pods are not bound in a namespace that was relabelled: a creation that was admitted before may wait in the API
 /// server (measured: 10 s for a contended ResourceQuota), and its pod is in nobody's list yet.
 pub const BINDING_HOLD: Duration = Duration::from_secs(12);
 /// So long pods that were listed when a namespace was confined are held though no watch has brought them.
 pub const HELD_GRACE: Duration = Duration::from_secs(60);
-
-/// So many characters are told of what a namespace waits for.
-const REASON: usize = 400;
 
 /// Kinds by which it is decided that a namespace may be opened: what is older than its rules.
 fn opened_by() -> impl Iterator<Item = &'static str> {
@@ -193,15 +195,6 @@ pub fn shut(space: &Namespace) -> Option<Step> {
     may_start.then_some(Step::Shut)
 }
 
-/// Whether what `space` names is to hold more strictly than what stands.
-#[must_use]
-pub fn becomes_stricter(world: &World, space: &Namespace) -> bool {
-    match world.named(space) {
-        Named::Residencies(named) => world.absent(&named).is_empty() && asks_for_more(world, space, &named),
-        Named::Nothing | Named::Unreadable(_) => false,
-    }
-}
-
 /// What holds in `space`.
 #[must_use]
 pub fn resolve(world: &World, space: &Namespace, named: &Residencies) -> Option<Confined> {
@@ -295,50 +288,6 @@ fn unwanted_policy(world: &World, space: &Namespace) -> Option<Step> {
     let (key, live) = in_namespace(&world.snapshot.policies, &space.name)
         .find(|(key, policy)| is_own(key, policy) && !policy.terminating)?;
     Some(Step::Policy(PolicyStep::Delete { key: key.clone(), live: Box::new(live.clone()), empty: false }))
-}
-
-/// A residency that is named does not exist. A confinement that stands is left as it is, and its policies are kept up; nothing
-/// starts by it any more, unless what it was confined for is what has gone, and no residency that is left asks for more.
-fn missing(world: &World, space: &Namespace, named: &Residencies) -> Option<Step> {
-    let enforces = space.labels.get(keys::ENFORCEMENT).is_some_and(|mode| *mode == Mode::Enforce.to_string());
-    if enforces && !stands(world, space, keys::ISOLATING_POLICY, Some(&network::isolating())) {
-        let key = Key::new(&space.name, keys::ISOLATING_POLICY);
-        return Some(Step::Policy(PolicyStep::Apply { key, spec: Box::new(network::isolating()) }));
-    }
-    let policy = match standing(world, space) {
-        Some(confined) => kept_up(world, space, &confined),
-        None => isolated_by_those_that_exist(world, space, named),
-    };
-    if let Some(policy) = policy {
-        return Some(Step::Policy(policy));
-    }
-    if space.confined_for() == Some(named.value()) && !asks_for_more(world, space, named) {
-        return None;
-    }
-    let absent = world.absent(named).join(", ");
-    let reason = format!("there is no DataResidency {absent}; create it, or correct the label {}", keys::RESIDENCY);
-    refuse(space, &reason)
-}
-
-/// Whether one of the residencies that exist is to hold more strictly than what stands.
-fn asks_for_more(world: &World, space: &Namespace, named: &Residencies) -> bool {
-    let stands = |mode: &Mode| space.labels.get(keys::ENFORCEMENT).is_some_and(|label| *label == mode.to_string());
-    let standing = [Mode::Audit, Mode::Warn, Mode::Enforce].into_iter().find(stands);
-    let asked = named.names().filter_map(|name| world.residencies.get(name)).map(|residency| residency.mode).max();
-    asked > standing
-}
-
-/// The next step by which what was confined more mildly is isolated, where the residencies that exist ask for that by now.
-fn isolated_by_those_that_exist(world: &World, space: &Namespace, named: &Residencies) -> Option<PolicyStep> {
-    let mode = space.labels.get(keys::ENFORCEMENT).filter(|_| space.confined_for().is_some())?;
-    if *mode == Mode::Enforce.to_string() {
-        return None; // what stands is kept
-    }
-    world.mutation?;
-    let confined = resolve(world, space, &world.known(named)?)?;
-    let enforces = confined.confinement.mode == Mode::Enforce;
-    let mut steps = policies(world, space, &confined).into_iter().filter_map(|policy| policy_step(world, policy));
-    steps.next().filter(|_| enforces)
 }
 
 /// Nothing may start here, for this reason; what stands is left.
@@ -449,34 +398,6 @@ fn policy_step(world: &World, (key, wanted): (Key, Option<NetworkPolicySpec>)) -
     }
 }
 
-/// Says on a namespace that is being confined what that waits for.
-fn waits(space: &Namespace, what: &str) -> Option<Step> {
-    let what: String = what.chars().take(REASON).collect();
-    let patch = namespace::refuse(space, &format!("{}, {what}", keys::BEING_CONFINED));
-    (!patch.is_empty()).then_some(Step::Patch { patch, meaning: Meaning::Updated })
-}
-
-/// That some of these policies of tenants are still to be narrowed; `None` where that is said already of one of them.
-fn being_narrowed(space: &Namespace, wide: &[Key]) -> Option<String> {
-    const BEFORE: &str = "until NetworkPolicy ";
-    const AFTER: &str = " and all others that open more than is permitted are narrowed or deleted";
-    let said = space.annotations.get(keys::REFUSED_BECAUSE).and_then(|reason| {
-        let words = reason.strip_prefix(keys::BEING_CONFINED)?.strip_prefix(", ")?;
-        words.strip_prefix(BEFORE)?.strip_suffix(AFTER)
-    });
-    if said.is_some_and(|name| wide.iter().any(|key| key.name == name)) {
-        return None;
-    }
-    wide.first().map(|key| format!("{BEFORE}{}{AFTER}", key.name))
-}
-
-/// A reason why nothing may start. Where something is confined it is confined anew before anything does: by the time that the label
-/// says again what it said, what stands may be long past, and what is older is still to be judged.
-fn until_confined_anew(space: &Namespace, reason: &str) -> String {
-    let is_confined = space.confined_for().is_some() || space.labels.contains_key(keys::ENFORCEMENT);
-    if is_confined { format!("{}: {reason}", keys::BEING_CONFINED) } else { reason.to_owned() }
-}
-
 /// Whether it is closed until everything that is older than its rules is judged.
 fn is_being_confined(space: &Namespace) -> bool {
     space.annotations.get(keys::REFUSED_BECAUSE).is_some_and(|reason| keys::is_being_confined(reason))
@@ -542,18 +463,4 @@ fn unjudged_policy(world: &World, space: &Namespace, wanted: &Confinement) -> Op
         })
     };
     large.or_else(of_add_ons)
-}
-
-fn refuse_while_open(wanted: &mut Confinement, wide: Option<&Key>) {
-    let reason = |Key { name, .. }: &Key| {
-        format!("NetworkPolicy {name} opens more than is permitted and can't be narrowed; delete or correct it")
-    };
-    refuse_while_unjudged(wanted, wide.map(reason));
-}
-
-/// What stands in it may lead anywhere, so that it is nobody's peer either.
-fn refuse_while_unjudged(wanted: &mut Confinement, reason: Option<String>) {
-    let Some(reason) = reason else { return };
-    wanted.peer = false;
-    wanted.refused_because.get_or_insert(reason);
 }
