@@ -1,5 +1,6 @@
 //! Which namespaces have their older policies narrowed now, and which wait for that. It takes the API server long and a tenant can
-//! make many policies, so only a few are at it at a time, in the order in which they came; all other work passes them.
+//! make many policies, so only a few are at it at a time, in the order in which they came, and those that were at it without an end
+//! after all others; other work passes them.
 
 use std::collections::{BTreeSet, VecDeque};
 

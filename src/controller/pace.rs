@@ -40,9 +40,8 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// When a namespace that is due may be looked at.
-    #[must_use]
-    pub fn next_look(&mut self, namespace: &str, now: Instant) -> Instant {
+    /// When a namespace that is due may be looked at, where it waits as everybody.
+    fn next_look(&mut self, namespace: &str, now: Instant) -> Instant {
         let rested = self.used_until.get(namespace).and_then(|used| used.checked_sub(AT_ONCE));
         let from = rested.map_or(now, |from| from.max(now));
         let Some((took, begins)) = self.long.get_mut(namespace) else { return from };
@@ -55,7 +54,7 @@ impl Pace {
         at
     }
 
-    /// The same where it is known whether the namespace is to become stricter: that does not wait the first time. Whoever makes it
+    /// When a namespace that is due may be looked at. One that is to become stricter does not wait the first time; whoever makes that
     /// fail waits as everybody.
     #[must_use]
     pub fn next_look_at(&mut self, namespace: &str, becomes_stricter: bool, now: Instant) -> Instant {

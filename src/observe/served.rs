@@ -54,9 +54,10 @@ impl<Find, Open, Project, Wrap> Following<Find, Open, Project, Wrap> {
                     Ok(None) => return, // nobody looks any more
                     Ok(Some(known)) => known,
                     Err(_) => {
-                        if let Some(change) = sight.loses("the API server does not say whether it serves it")
-                            && sink.send(change).await.is_err()
-                        {
+                        if let Some(change) = sight.loses("the API server does not say whether it serves it") {
+                            let _ = sink.send(change).await; // nobody listens any more
+                        }
+                        if sink.is_closed() {
                             return;
                         }
                         continue;
