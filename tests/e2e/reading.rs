@@ -94,7 +94,7 @@ fn where_an_api_server_does_not_send_all_objects_one_by_one_they_are_read_in_pag
     let shop = stage.governed("mainland");
     shop.accepts(shop.pod("web"));
     shop.runs("web");
-    assert!(stage.operator.said().contains("they are read in pages"), "{}", stage.operator.last_words(40));
+    assert!(stage.operator.said().contains("they are read in pages"), "{}", stage.operator.last_words());
 }
 
 /// What no parser here takes, and the API server stores as it is told, since it owns no field: a time after the last year.
@@ -159,7 +159,7 @@ fn a_byte_that_is_no_text_ends_no_watch() {
         });
     }
     let said = stage.operator.said();
-    assert!(!said.contains("invalid utf-8") && !said.contains("InvalidData"), "{}", stage.operator.last_words(40));
+    assert!(!said.contains("invalid utf-8") && !said.contains("InvalidData"), "{}", stage.operator.last_words());
     past.is_deleted();
 }
 

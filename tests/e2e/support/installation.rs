@@ -160,7 +160,7 @@ impl Installation {
         let seen = status["enforcedBy"]["mutation"].as_str().unwrap_or_default().to_owned();
         let expected = std::mem::replace(&mut installation.mutation, seen);
         if Cluster::of_the_environment()?.is_none() && installation.mutation != expected {
-            let words = installation.operator.last_words(40);
+            let words = installation.operator.last_words();
             return Err(format!("{expected} was expected to mutate: {status}\n{words}"));
         }
         Ok(installation)
@@ -234,7 +234,7 @@ impl Installation {
                 return Err(format!(
                     "DataResidency {residency} does not get Ready: {}\n{}",
                     seen["status"],
-                    self.operator.last_words(40)
+                    self.operator.last_words()
                 ));
             }
             std::thread::sleep(Duration::from_millis(100));
@@ -339,7 +339,7 @@ impl Drop for Turn {
             return;
         }
         let installation = self.installation;
-        eprintln!("{}", installation.operator.last_words(40));
+        eprintln!("{}", installation.operator.last_words());
         if !self.is_put_right {
             return;
         }

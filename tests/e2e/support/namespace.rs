@@ -310,9 +310,8 @@ pub fn bare_pod(name: &str) -> Manifest {
 impl Drop for Namespace {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let mut object = self.admin.get_at(&NAMESPACE.path("", &self.name)).object;
-            object["metadata"]["managedFields"] = Value::Null;
-            eprintln!("namespace {}: {}", self.name, object["metadata"]);
+            let metadata = &self.admin.get_at(&NAMESPACE.path("", &self.name)).object["metadata"];
+            eprintln!("namespace {}: {} {}", self.name, metadata["labels"], metadata["annotations"]);
             let pods = self.admin.get_at(&POD.collection(&self.name)).object;
             for pod in pods["items"].as_array().into_iter().flatten() {
                 eprintln!(
