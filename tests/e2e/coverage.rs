@@ -7,19 +7,12 @@ use crate::support::{
     process::{run, scratch, succeed},
 };
 
-/// Kinds of other projects, as far as the API server must know them: group, version, kind, plural.
-const KINDS: [[&str; 4]; 3] = [
-    ["cilium.io", "v2", "CiliumNetworkPolicy", "ciliumnetworkpolicies"],
-    ["gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"],
-    ["multicluster.x-k8s.io", "v1alpha1", "ServiceExport", "serviceexports"],
+/// Kinds of other projects.
+const KINDS: [AddOn; 3] = [
+    add_on("cilium.io", "v2", "CiliumNetworkPolicy", "ciliumnetworkpolicies"),
+    add_on("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
+    add_on("multicluster.x-k8s.io", "v1alpha1", "ServiceExport", "serviceexports"),
 ];
-
-fn definition([group, version, kind, plural]: [&str; 4]) -> String {
-    let approved = if group.ends_with("k8s.io") { "{api-approved.kubernetes.io: unapproved}" } else { "{}" };
-    format!(
-        "{{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {{name: {plural}.{group}, annotations: {approved}}}, spec: {{group: {group}, scope: Namespaced, names: {{kind: {kind}, plural: {plural}}}, versions: [{{name: {version}, served: true, storage: true, schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}}}]}}}}"
-    )
-}
 
 fn domicile(kubeconfig: &std::path::Path, words: &str) -> Command {
     let mut domicile = Command::new(env!("CARGO_BIN_EXE_domicile"));
@@ -82,31 +75,16 @@ fn kinds_that_are_served_are_judged_and_coverage_tells_which() {
     for id in ["N2a", "N7c", "N10a"] {
         assert_eq!(route(&before, id)["state"], "NotServed", "{before}");
     }
-    for kind in KINDS {
-        let mut definition = parse(&definition(kind));
-        definition["metadata"]["annotations"]["api-approved.kubernetes.io"] = json!("unapproved, for a test");
-        stage.admin.kubectl_with("apply -f -", &definition.to_string()).expected();
-        stage
-            .admin
-            .kubectl(&format!("wait --for=condition=Established crd/{}.{} --timeout=180s", kind[3], kind[0]))
-            .expected();
-    }
-    for ([group, version, kind, plural], rule) in
-        KINDS.into_iter().zip(["[domicile/network-kind]", "[domicile/route]", "[domicile/route]"])
-    {
-        let path = format!("/apis/{group}/{version}/namespaces/{}/{plural}", shop.name);
-        let object = json!({"apiVersion": format!("{group}/{version}"), "kind": kind, "metadata": {"name": "way"}, "spec": {"any": "thing"}});
-        eventually(&format!("{kind} is served and refused"), SOON, || {
-            let reply = stage.admin.post(&path, &object);
+    let _served = all_served(&stage, KINDS);
+    for (kind, rule) in KINDS.into_iter().zip(["[domicile/network-kind]", "[domicile/route]", "[domicile/route]"]) {
+        eventually(&format!("{} is served and refused", kind.name()), SOON, || {
+            let reply = stage.admin.post(&kind.collection(&shop), &kind.object("way", &json!({"any": "thing"})));
             when(reply.message.contains(rule), || format!("{} {}", reply.code, reply.message))
         });
     }
     let after = comes_to_tell(&stage, "N10a", "Enforced");
     for (id, state) in [("N2a", "Enforced"), ("N2c", "Open"), ("N7c", "Enforced"), ("N10a", "Enforced")] {
         assert_eq!(route(&after, id)["state"], state, "{}", route(&after, id));
-    }
-    for [group, _, _, plural] in KINDS {
-        stage.admin.kubectl(&format!("delete crd {plural}.{group}")).expected();
     }
 }
 

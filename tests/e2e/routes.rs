@@ -7,43 +7,6 @@ use crate::support::prelude::*;
 
 const RBAC: &str = "apiGroup: rbac.authorization.k8s.io";
 
-/// A namespaced kind as an add-on serves it, without the add-on, and everybody's right to it.
-fn serves(stage: &Turn, group: &str, version: &str, kind: &str, plural: &str) -> Vec<Made> {
-    let (singular, name) = (kind.to_lowercase(), format!("{plural}.{group}"));
-    let schema = "{openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}";
-    vec![
-        stage.makes(Manifest::from(format!(
-            "{{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {{name: {name}, annotations: {{api-approved.kubernetes.io: unapproved}}}}, \
-             spec: {{group: {group}, scope: Namespaced, names: {{kind: {kind}, plural: {plural}, singular: {singular}}}, versions: [{{name: {version}, served: true, storage: true, schema: {schema}}}]}}}}"
-        ))),
-        stage.makes(Manifest::from(format!(
-            "{{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {{name: 'e2e:{name}'}}, rules: [{{apiGroups: [{group}], resources: [{plural}], verbs: ['*']}}]}}"
-        ))),
-        stage.makes(Manifest::from(format!(
-            "{{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {{name: 'e2e:{name}'}}, roleRef: {{{RBAC}, kind: ClusterRole, name: 'e2e:{name}'}}, subjects: [{{{RBAC}, kind: Group, name: 'e2e:tenants'}}]}}"
-        ))),
-    ]
-}
-
-/// Asks for an object of such a kind.
-fn asks(by: &User, space: &Namespace, group: &str, version: &str, kind: &str, plural: &str, spec: &Value) -> Reply {
-    let body =
-        json!({"apiVersion": format!("{group}/{version}"), "kind": kind, "metadata": {"name": "it"}, "spec": spec});
-    by.post(&format!("/apis/{group}/{version}/namespaces/{}/{plural}?dryRun=All", space.name), &body)
-}
-
-/// Makes such an object, as soon as the kind is served.
-#[track_caller]
-fn makes_one(space: &Namespace, (group, version, kind, plural): (&str, &str, &str, &str), name: &str, spec: &Value) {
-    let object =
-        json!({"apiVersion": format!("{group}/{version}"), "kind": kind, "metadata": {"name": name}, "spec": spec});
-    let all = format!("/apis/{group}/{version}/namespaces/{}/{plural}", space.name);
-    eventually(&format!("{kind} {name} is made"), SOON, || {
-        let reply = space.tenant.post(&all, &object);
-        when(reply.ok(), || format!("{} {}", reply.code, reply.message))
-    });
-}
-
 /// Somebody who has a verb on a residency beside what tenants have.
 fn with_verb(stage: &Turn, name: &str, verb: &str) -> (User, Vec<Made>) {
     let made = vec![
@@ -55,202 +18,6 @@ fn with_verb(stage: &Turn, name: &str, verb: &str) -> (User, Vec<Made>) {
         ))),
     ];
     (stage.user(name, &["e2e:tenants"]), made)
-}
-
-/// N2, N7, N10: other kinds of policy, routes from outside and exports, where an add-on serves them.
-#[test]
-fn n2_n10_kinds_of_add_ons_open_nothing() {
-    let stage = shared();
-    let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
-    for (group, version, kind, plural, rule) in [
-        ("cilium.io", "v2", "CiliumNetworkPolicy", "ciliumnetworkpolicies", "[domicile/network-kind]"),
-        ("crd.projectcalico.org", "v1", "NetworkPolicy", "networkpolicies", "[domicile/network-kind]"),
-        ("crd.projectcalico.org", "v1", "NetworkSet", "networksets", "[domicile/network-kind]"),
-        ("k8s.cni.cncf.io", "v1beta1", "MultiNetworkPolicy", "multi-networkpolicies", "[domicile/network-kind]"),
-        ("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes", "[domicile/route]"),
-        ("traefik.io", "v1alpha1", "IngressRouteTCP", "ingressroutetcps", "[domicile/route]"),
-        ("projectcontour.io", "v1", "HTTPProxy", "httpproxies", "[domicile/route]"),
-        ("k8s.nginx.org", "v1", "VirtualServer", "virtualservers", "[domicile/route]"),
-        ("configuration.konghq.com", "v1beta1", "TCPIngress", "tcpingresses", "[domicile/route]"),
-        ("networking.istio.io", "v1", "Gateway", "gateways", "[domicile/route]"),
-        ("elbv2.k8s.aws", "v1beta1", "TargetGroupBinding", "targetgroupbindings", "[domicile/route]"),
-        ("multicluster.x-k8s.io", "v1alpha1", "ServiceExport", "serviceexports", "[domicile/route]"),
-        ("net.gke.io", "v1", "ServiceExport", "serviceexports", "[domicile/route]"),
-        ("networking.fleet.azure.com", "v1alpha1", "ServiceExport", "serviceexports", "[domicile/route]"),
-        ("networking.fleet.azure.com", "v1alpha1", "MultiClusterService", "multiclusterservices", "[domicile/route]"),
-    ] {
-        let _served = serves(&stage, group, version, kind, plural);
-        let ask =
-            |space: &Namespace| asks(&stage.tenant, space, group, version, kind, plural, &json!({"egress": [{}]}));
-        eventually(&format!("{kind} passes where nothing is governed"), SOON, || {
-            let reply = ask(&free);
-            when(reply.ok(), || format!("{} {}", reply.code, reply.message))
-        });
-        ask(&shop).refused(rule);
-    }
-}
-
-/// N2: what a network plugin writes itself of pods and addresses is its own, and no tenant's.
-#[test]
-fn n2_what_a_network_plugin_writes_no_tenant_writes() {
-    let stage = shared();
-    let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
-    // Tenants have what `serves` gives in every namespace, as a plugin has; the owner has it in these two.
-    let owner = stage.user(&format!("owner-of-{}", shop.name), &[]);
-    for (group, version, kind, plural, change) in [
-        (
-            "networking.k8s.aws",
-            "v1alpha1",
-            "PolicyEndpoint",
-            "policyendpoints",
-            json!({"spec": {"egress": [{"cidr": "198.51.100.66"}]}}),
-        ),
-        (
-            "cilium.io",
-            "v2",
-            "CiliumEndpoint",
-            "ciliumendpoints",
-            json!({"status": {"networking": {"addressing": [{"ipv4": "198.51.100.66"}]}}}),
-        ),
-    ] {
-        let _served = serves(&stage, group, version, kind, plural);
-        for space in [&shop, &free] {
-            space.accepts(format!(
-                "{{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {{name: {plural}}}, roleRef: {{{RBAC}, kind: ClusterRole, name: 'e2e:{plural}.{group}'}}, subjects: [{{{RBAC}, kind: User, name: {}}}]}}",
-                owner.name
-            ));
-        }
-        let ask =
-            |by: &User, space: &Namespace| asks(by, space, group, version, kind, plural, &json!({"any": "thing"}));
-        eventually(&format!("{kind} passes where nothing is governed"), SOON, || {
-            let reply = ask(&owner, &free);
-            when(reply.ok(), || format!("{} {}", reply.code, reply.message))
-        });
-        eventually(&format!("{kind} is refused"), SOON, || {
-            let reply = ask(&owner, &shop);
-            when(reply.message.contains("[domicile/network-kind]"), || format!("{} {}", reply.code, reply.message))
-        });
-        eventually(&format!("a plugin may write {kind}"), SOON, || {
-            let reply = ask(&stage.tenant, &shop);
-            when(reply.ok(), || format!("{} {}", reply.code, reply.message))
-        });
-        // Nor does he change what the plugin wrote.
-        let all = format!("/apis/{group}/{version}/namespaces/{}/{plural}", shop.name);
-        let written = json!({"apiVersion": format!("{group}/{version}"), "kind": kind, "metadata": {"name": "web"}});
-        stage.tenant.post(&all, &written).expected();
-        let path = format!("{all}/web");
-        owner.patch_at(&path, Patch::Merge, &change).refused("[domicile/network-kind]");
-        owner.patch_at(&path, Patch::Merge, &json!({"metadata": {"labels": {"seen": "true"}}})).expected();
-        stage.tenant.patch_at(&path, Patch::Merge, &change).expected();
-    }
-}
-
-/// N2: one from before the label may open anything, so nothing starts beside it, and nobody is its namespace's peer.
-#[test]
-fn n2_another_kind_of_policy_from_before_is_told_and_lets_nothing_start() {
-    let stage = shared();
-    let _residency = stage.makes_residency("with-antrea", "{jurisdictions: [CN]}");
-    let kind = ("crd.antrea.io", "v1beta1", "NetworkPolicy", "networkpolicies");
-    let _served = serves(&stage, kind.0, kind.1, kind.2, kind.3);
-    let space = stage.ungoverned();
-    makes_one(&space, kind, "wide", &json!({"egress": [{"action": "Allow"}]}));
-    space.label("domicile.dev/residency", "with-antrea");
-    let subject = format!("NetworkPolicy.crd.antrea.io {}/wide", space.name);
-    let found = || stage.finding("with-antrea", "domicile/network-kind", &subject);
-    eventually("it is told", SOON, || when(found().is_some(), || "not yet".into()));
-    assert_eq!(found().unwrap()["verdict"], "Unknown");
-    eventually("nothing may start", SOON, || {
-        let reason = space.annotation("domicile.dev/refused-because");
-        when(reason.starts_with("NetworkPolicy.crd.antrea.io wide can open more than is permitted"), || reason)
-    });
-    assert_ne!(space.labels().get("domicile.dev/peer").map(String::as_str), Some("true"));
-    space.rejects(space.pod("web"), "[domicile/");
-    let path = format!("/apis/{}/{}/namespaces/{}/{}/wide", kind.0, kind.1, space.name, kind.3);
-    // Its labels may be changed, and what it says may not.
-    space.tenant.patch_at(&path, Patch::Merge, &json!({"metadata": {"labels": {"seen": "true"}}})).expected();
-    space
-        .tenant
-        .patch_at(&path, Patch::Merge, &json!({"spec": {"egress": [{"action": "Drop"}]}}))
-        .refused("[domicile/network-kind]");
-    space.tenant.delete_at(&path).expected();
-    eventually("the namespace is open, and a peer", SOON, || {
-        let (reason, labels) = (space.annotation("domicile.dev/refused-because"), space.labels());
-        let peer = labels.get("domicile.dev/peer").map(String::as_str) == Some("true");
-        when(reason == "-" && peer && found().is_none(), || format!("{reason} {labels:?} {:?}", found()))
-    });
-    space.accepts(space.pod("web"));
-}
-
-/// N7, N10: routes and exports from before the label are told while exposure is denied, and no more when they are gone.
-#[test]
-fn n7_n10_routes_and_exports_from_before_are_told() {
-    let stage = shared();
-    let residency = stage.makes_residency("routed-before", "{jurisdictions: [CN]}");
-    let kinds = [
-        ("route.openshift.io", "v1", "Route", "routes"),
-        ("gateway.networking.k8s.io", "v1alpha2", "TCPRoute", "tcproutes"),
-        ("multicluster.x-k8s.io", "v1beta1", "ServiceExport", "serviceexports"),
-    ];
-    let mut served: Vec<Vec<Made>> = kinds.iter().map(|kind| serves(&stage, kind.0, kind.1, kind.2, kind.3)).collect();
-    let mut space = stage.ungoverned();
-    for kind in kinds {
-        makes_one(&space, kind, "web", &json!({"to": {"kind": "Service", "name": "web"}}));
-    }
-    space.joins("routed-before");
-    let found = |kind: (&str, &str, &str, &str)| {
-        stage.finding("routed-before", "domicile/route", &format!("{}.{} {}/web", kind.2, kind.0, space.name))
-    };
-    for kind in kinds {
-        eventually(&format!("{} is told", kind.2), SOON, || when(found(kind).is_some(), || "not yet".into()));
-    }
-    space.accepts(space.pod("web"));
-    let path = |kind: (&str, &str, &str, &str)| {
-        format!("/apis/{}/{}/namespaces/{}/{}/web", kind.0, kind.1, space.name, kind.3)
-    };
-    space.tenant.delete_at(&path(kinds[0])).expected();
-    eventually("what is gone is told no more", SOON, || when(found(kinds[0]).is_none(), || "still".into()));
-    // Nor is a kind that is served no more.
-    served.remove(1).into_iter().for_each(Made::deleted);
-    eventually("its kind is gone", SOON, || when(found(kinds[1]).is_none(), || "still".into()));
-    assert!(found(kinds[2]).is_some());
-    residency.becomes("spec: {network: {exposure: Allow}}");
-    eventually("an export is no finding where exposure is allowed", SOON, || {
-        when(found(kinds[2]).is_none(), || "still".into())
-    });
-}
-
-/// N7: a VirtualService is its mesh's business until it names a gateway.
-#[test]
-fn n7_a_virtual_service_that_names_a_gateway_is_a_route() {
-    let stage = shared();
-    let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
-    let (group, version, kind, plural) = ("networking.istio.io", "v1beta1", "VirtualService", "virtualservices");
-    let _served = serves(&stage, group, version, kind, plural);
-    let ask = |space: &Namespace, spec: Value| asks(&stage.tenant, space, group, version, kind, plural, &spec);
-    let public = json!({"hosts": ["a.example.com"], "gateways": ["istio-system/public"]});
-    eventually("they pass where nothing is governed", SOON, || {
-        let reply = ask(&free, public.clone());
-        when(reply.ok(), || format!("{} {}", reply.code, reply.message))
-    });
-    ask(&shop, public).refused("[domicile/route]");
-    let inside = json!({"hosts": ["web"], "http": [{"match": [{"gateways": ["mesh"]}], "route": [{"destination": {"host": "web"}}]}]});
-    ask(&shop, inside.clone()).expected();
-    let mut matching = inside.clone();
-    matching["http"][0]["match"][0]["gateways"] = json!(["istio-system/public"]);
-    ask(&shop, matching.clone()).refused("[domicile/route]");
-    // Of those that are older than the label the ones that name one are told.
-    let _residency = stage.makes_residency("meshed", "{jurisdictions: [CN]}");
-    let mut space = stage.ungoverned();
-    for (name, spec) in [("inside", &inside), ("outside", &matching)] {
-        makes_one(&space, (group, version, kind, plural), name, spec);
-    }
-    space.joins("meshed");
-    let found = |name: &str| {
-        let subject = format!("VirtualService.networking.istio.io {}/{name}", space.name);
-        stage.finding("meshed", "domicile/route", &subject)
-    };
-    eventually("it is told", SOON, || when(found("outside").is_some(), || "not yet".into()));
-    assert!(found("inside").is_none());
 }
 
 /// N10: Linkerd makes a Service of every linked cluster of one that has a label.
@@ -405,24 +172,17 @@ fn n3_a_further_network_from_before_is_told() {
 fn s14_snapshots_are_vouched_for() {
     let stage = shared();
     let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
-    let (group, version, kind, plural) = ("snapshot.storage.k8s.io", "v1", "VolumeSnapshot", "volumesnapshots");
-    let _served = serves(&stage, group, version, kind, plural);
+    let kind = add_on("snapshot.storage.k8s.io", "v1", "VolumeSnapshot", "volumesnapshots");
+    let _served = kind.is_served(&stage);
     let taken = json!({"volumeSnapshotClassName": "copied-abroad", "source": {"persistentVolumeClaimName": "data"}});
     let brought_in = json!({"source": {"volumeSnapshotContentName": "of-somebody"}});
-    let ask = |by: &User, space: &Namespace, spec: &Value| asks(by, space, group, version, kind, plural, spec);
-    eventually("snapshots pass where nothing is governed", SOON, || {
-        let reply = ask(&stage.tenant, &free, &taken);
-        when(reply.ok(), || format!("{} {}", reply.code, reply.message))
-    });
-    ask(&stage.tenant, &free, &brought_in).expected();
+    kind.comes_to_pass(&stage.tenant, &free, &taken);
+    kind.would_ask(&stage.tenant, &free, &brought_in).expected();
     for (spec, verb) in [(&taken, "snapshot"), (&brought_in, "adopt")] {
-        let said = ask(&stage.tenant, &shop, spec).refused("[domicile/snapshot]");
+        let said = kind.would_ask(&stage.tenant, &shop, spec).refused("[domicile/snapshot]");
         assert!(said.contains(&format!("verb {verb}")), "{said}");
         let (one_who_may, _made) = with_verb(&stage, &format!("may-{verb}"), verb);
-        eventually(&format!("who has the verb {verb} may"), SOON, || {
-            let reply = ask(&one_who_may, &shop, spec);
-            when(reply.ok(), || format!("{} {}", reply.code, reply.message))
-        });
+        kind.comes_to_pass(&one_who_may, &shop, spec);
     }
     // What is filled from a snapshot of the own namespace lies where its class says.
     let filled = "spec: {dataSource: {apiGroup: snapshot.storage.k8s.io, kind: VolumeSnapshot, name: it}}";
@@ -547,49 +307,6 @@ fn n23_a_secret_from_before_gets_no_new_token() {
         assert!(said.contains("never ends"), "{said}");
     }
     past.patch(&SECRET, "old", "metadata: {labels: {seen: 'true'}}").expected();
-}
-
-/// S13: who may connect is another question than who may read claims, snapshots and Secrets.
-#[test]
-fn s13_a_grant_gives_services_alone() {
-    let stage = shared();
-    let _open = stage.makes_residency("granting", "{jurisdictions: [CN], network: {exposure: Allow}}");
-    let (shop, free) = (stage.governed("granting"), stage.ungoverned());
-    let (group, version, kind, plural) = ("gateway.networking.k8s.io", "v1beta1", "ReferenceGrant", "referencegrants");
-    let _served = serves(&stage, group, version, kind, plural);
-    let grant = |space: &Namespace, to: Value| {
-        asks(
-            &stage.tenant,
-            space,
-            group,
-            version,
-            kind,
-            plural,
-            &json!({"from": [{"group": "", "kind": "PersistentVolumeClaim", "namespace": free.name}], "to": to}),
-        )
-    };
-    let claim = json!([{"group": "", "kind": "Service"}, {"group": "", "kind": "PersistentVolumeClaim"}]);
-    eventually("grants pass where nothing is governed", SOON, || {
-        let reply = grant(&free, claim.clone());
-        when(reply.ok(), || format!("{} {}", reply.code, reply.message))
-    });
-    let said = grant(&shop, claim.clone()).refused("[domicile/grant]");
-    assert!(said.contains("Name Services alone"), "{said}");
-    let service = json!([{"group": "", "kind": "Service"}]);
-    grant(&shop, service.clone()).expected();
-    grant(&stage.governed("mainland"), service.clone()).refused("[domicile/route]"); // where exposure is Deny
-    // Those that are older than the label are judged the same.
-    let mut older = stage.ungoverned();
-    let kind = (group, version, kind, plural);
-    makes_one(&older, kind, "claims", &json!({"from": [], "to": claim}));
-    makes_one(&older, kind, "services", &json!({"from": [], "to": service}));
-    older.joins("granting");
-    let found = |name: &str| {
-        let subject = format!("ReferenceGrant.gateway.networking.k8s.io {}/{name}", older.name);
-        stage.finding("granting", "domicile/grant", &subject)
-    };
-    eventually("it is told", SOON, || when(found("claims").is_some(), || "not yet".into()));
-    assert!(found("services").is_none());
 }
 
 /// A driver's devices in the cluster: its class, and one slice that says where they are.

@@ -1,5 +1,6 @@
 //! What the tests stand on: a cluster, an installation of Domicile in it, users, and words for what they do.
 
+pub mod add_on;
 pub mod cluster;
 pub mod installation;
 pub mod kinds;
@@ -20,6 +21,7 @@ pub mod workloads;
 pub mod prelude {
     pub use super::kinds::*;
     pub use super::{
+        add_on::{AddOn, add_on, all_served},
         installation::{CHART, Turn, alone, condition, residency, shared, to_install_anew, with_static_policies},
         made::{Made, data_center},
         manifest::{Manifest, parse},
