@@ -242,6 +242,7 @@ fn n21_a_stricter_mode_and_another_residency_ask_anew() {
     let residency = stage.makes_residency("bound-softly", "{jurisdictions: [CN], enforcement: Audit}");
     let _other = stage.makes_residency("bound-again", "{jurisdictions: [CN]}");
     let shop = stage.governed("bound-softly");
+    shop.would_ask(bare_pod("web")).expected(); // so the API server has seen the mode, without which it refuses
     shop.accepts(binding(FOREIGN));
     let found = is_told(&stage, "bound-softly", &shop, "readers", true);
     assert!(found["remedy"].as_str().is_some_and(|text| text.contains("when the mode is Enforce")), "{found}");
@@ -265,6 +266,7 @@ fn n21_no_role_binding_slips_in_while_a_namespace_is_not_confined() {
     let stage = shared();
     let _residency = stage.makes_residency("bound-warned", "{jurisdictions: [CN], enforcement: Warn}");
     let shop = stage.governed("bound-warned");
+    shop.would_ask(bare_pod("web")).expected(); // so the API server has seen the mode, without which it refuses
     let warned = shop.would_ask(binding(FOREIGN));
     assert!(warned.ok() && warned.rules().contains(&"[domicile/role-binding]".to_owned()), "{warned:?}");
     shop.label("domicile.dev/residency", "bound-warned_nobody-made-this");

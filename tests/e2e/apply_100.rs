@@ -10,17 +10,20 @@ use crate::{placement::on_the_mainland, support::prelude::*};
 const TIMES: usize = 100;
 const AT_ONCE: usize = 2;
 
-/// Tries of one apply until all of it is there, with "try again" in between.
-fn apply(stage: &Turn, yaml: &str) -> (usize, bool) {
-    for attempt in 0..20 {
+/// Applies until all of it is there; returns how often "try again" was said.
+fn apply(stage: &Turn, name: &str, yaml: &str) -> usize {
+    let mut again = 0;
+    eventually(&format!("all of {name} is there"), SOON, || {
         let said = stage.tenant.kubectl_with("apply -f -", yaml);
         if said.ok() {
-            return (attempt, true);
+            return Ok(());
         }
         let errors: Vec<&str> = said.errors.lines().filter(|line| line.starts_with("Error")).collect();
         assert!(!errors.is_empty() && errors.iter().all(|line| asks_for_another_try(line)), "{}", said.errors);
-    }
-    (20, false)
+        again += 1;
+        Err(said.errors)
+    });
+    again
 }
 
 #[test]
@@ -59,8 +62,7 @@ fn one_round(stage: &Turn, model: &Namespace, number: usize) -> usize {
     let objects = [model.claim("data"), model.pod("first").with(&mounting("data")), deployment];
     let yaml: String =
         std::iter::once(namespace).chain(objects.into_iter().map(|object| object.in_namespace(&name).text())).collect();
-    let (retries, there) = apply(stage, &yaml);
-    assert!(there, "after 20 tries still not all of {name} is there");
+    let retries = apply(stage, &name, &yaml);
     let pods = || stage.admin.list(&POD, &name);
     eventually(&format!("pods of {name} run"), LATER, || {
         let pods = pods();

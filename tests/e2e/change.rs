@@ -1,6 +1,6 @@
 //! Domicile follows change: what is added counts at once, what others break is undone and told, what is invalid changes nothing.
 
-use crate::{placement::on_the_mainland, support::prelude::*};
+use crate::{network::passes, placement::on_the_mainland, support::prelude::*};
 
 /// The operator's own name, by which a test breaks what the policies keep from everybody else.
 pub fn intruder(stage: &Turn) -> User {
@@ -47,7 +47,12 @@ fn a_new_data_center_is_used_at_once() {
             "{{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {{name: {name}}}, spec: {{podSelector: {{}}, policyTypes: [Egress], egress: [{rule}]}}}}"
         ))
     };
-    shop.accepts(opening("new", "{to: [{ipBlock: {cidr: 10.61.7.0/24}}]}"));
+    let new = opening("new", "{to: [{ipBlock: {cidr: 10.61.7.0/24}}]}");
+    eventually("it may be opened, once the API server has seen the networks", SOON, || {
+        let reply = shop.would_ask(&new);
+        when(reply.ok(), || reply.message)
+    });
+    shop.accepts(new);
     if stage.mutates() {
         shop.accepts(opening("narrowed", "{}"));
     }
@@ -88,7 +93,7 @@ fn an_edit_of_a_residency_holds_at_once() {
         "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {type: LoadBalancer, externalTrafficPolicy: Local, ports: [{port: 80}]}}",
     )
     .in_namespace(&shop.name);
-    stage.tenant.try_create(&balanced).expected();
+    shop.would_ask(&balanced).expected();
     residency.becomes("spec: {network: {exposure: Deny}}");
     eventually("load balancers are refused", SOON, || {
         let reply = stage.tenant.try_create(&balanced);
@@ -255,7 +260,7 @@ fn pods_run_and_store_in_a_third_data_center_at_once() {
             .with("spec: {nodeSelector: {topology.kubernetes.io/zone: cn-shenzhen-x}}"),
     );
     assert_eq!(shop.runs("db"), "shenzhen-a");
-    assert!(stage.passes(&format!("{}/db", shop.name), "10.22.7.7", 443));
+    passes(&stage, &format!("{}/db", shop.name), "10.22.7.7", 443);
     drop(nodes);
     stage.admin.sees_the_end_of(&NODE, "", "shenzhen-a");
     stage.forgets(center, "10.22.0.0/16");

@@ -12,7 +12,8 @@ fn ended_or_runs(pod: &Value) -> bool {
 
 #[test]
 fn every_kind_of_controller_runs_in_the_country() {
-    let shop = shared().governed("mainland");
+    let stage = shared();
+    let shop = stage.governed("mainland");
     let kinds = [
         ("cron", shop.cron_job("cron")), // first, its schedule takes up to a minute
         ("deployment", shop.deployment("deployment", 2)),
@@ -85,7 +86,8 @@ fn a_daemon_set_is_pinned_when_its_template_changes_and_not_rolled_out_by_a_touc
 
 #[test]
 fn a_daemon_set_with_a_false_pin_is_refused() {
-    let shop = shared().governed("mainland");
+    let stage = shared();
+    let shop = stage.governed("mainland");
     let mut daemon = shop.daemon_set("agent");
     daemon.0["spec"]["template"]["spec"]["nodeSelector"] = json!({format!("{PIN}mainland"): "false"});
     shop.rejects(daemon, "[domicile/false-pin]");
@@ -93,7 +95,8 @@ fn a_daemon_set_with_a_false_pin_is_refused() {
 
 #[test]
 fn p19_a_template_that_names_a_node_makes_no_pod() {
-    let shop = shared().governed("mainland");
+    let stage = shared();
+    let shop = stage.governed("mainland");
     shop.accepts(shop.deployment("web", 1).with("spec: {template: {spec: {nodeName: frankfurt-a}}}"));
     shop.tells(&["FailedCreate", "ReplicaSet", "[domicile/node-name]"]);
     assert!(shop.list(&POD).is_empty());

@@ -36,7 +36,7 @@ fn run_on_the_mainland(shop: &Namespace, app: &str, count: usize) {
 
 #[track_caller]
 fn is_left(shop: &Namespace, pod_of: &str, words: &str) {
-    eventually(&format!("that {pod_of} is left is told with {words}"), SOON, || {
+    eventually(&format!("that {pod_of} is left is told with {words}"), LATER, || {
         let events = shop.events();
         let told =
             |event: &String| event.starts_with("NotEvicted Pod ") && event.contains(pod_of) && event.contains(words);

@@ -17,7 +17,8 @@ fn slice(address: &str) -> Manifest {
 
 #[test]
 fn n7a_n7b_with_deny_nothing_is_opened_to_the_outside() {
-    let shop = shared().governed("mainland");
+    let stage = shared();
+    let shop = stage.governed("mainland");
     shop.rejects(service("{type: LoadBalancer}"), "[domicile/service-type]");
     shop.rejects(service("{type: NodePort}"), "[domicile/service-type]");
     let said = shop.rejects(INGRESS, "[domicile/route]");
@@ -62,7 +63,8 @@ fn n7d_a_client_whose_address_a_node_hides_is_not_let_in() {
 
 #[test]
 fn n8_names_inside_do_not_lead_out() {
-    let shop = shared().governed("mainland");
+    let stage = shared();
+    let shop = stage.governed("mainland");
     let said = shop.rejects(
         service("{type: ExternalName, externalName: db.frankfurt.example.com, ports: null}"),
         "[domicile/external-name]",
@@ -141,7 +143,8 @@ fn api_servers_may_say_where_they_are() {
 
 #[test]
 fn services_of_governed_pods_work() {
-    let shop = shared().governed("mainland");
+    let stage = shared();
+    let shop = stage.governed("mainland");
     shop.accepts(shop.deployment("web", 2));
     shop.accepts(service("{selector: {app: web}}"));
     eventually("the service has endpoints", SOON, || {

@@ -40,7 +40,8 @@ fn a_pod_with_a_thousand_affinity_values_is_pinned() {
 
 #[test]
 fn a_pod_with_thousands_of_volumes_is_told_of_them_and_not_mended() {
-    let shop = shared().governed("mainland");
+    let stage = shared();
+    let shop = stage.governed("mainland");
     let volumes = |number: usize| -> Vec<Value> {
         (0..number).map(|volume| json!({"name": format!("v{volume}"), "emptyDir": {}})).collect()
     };

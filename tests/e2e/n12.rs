@@ -219,6 +219,7 @@ fn n12_what_governed_namespaces_serve_is_reached_by_the_control_plane_where_that
     // Where a namespace opens nothing but by its own policies, these must.
     shop.label("domicile.dev/permit", "None");
     finds(&stage, "serving", SERVED, "Unknown", &subject, &words);
+    shop.loses(&NETWORK_POLICY, "domicile-permit");
     is_stopped(&stage, address, &web(&shop), 443);
     let blocks: Vec<Value> = attested.iter().map(|cidr| json!({"ipBlock": {"cidr": cidr}})).collect();
     let own = json!({"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"from": blocks}]});

@@ -97,12 +97,16 @@ fn a_namespace_that_is_created_with_a_confinement_is_confined_afresh() {
     copy["metadata"]["annotations"]["domicile.dev/storage-classes"] = json!("gp3");
     copy["metadata"]["labels"].as_object_mut().unwrap().remove("kubernetes.io/metadata.name");
     let copy = Manifest(copy);
-    let reply = stage.tenant.create(&copy);
     if !stage.mutates() {
-        reply.refused("[domicile/confinement]");
+        stage.tenant.create(&copy).refused("[domicile/confinement]");
         return;
     }
-    let created = reply.expected();
+    // It is refused where a webhook that strips it answers late.
+    let created = eventually("it is let in", SOON, || {
+        let reply = stage.tenant.create(&copy);
+        when(reply.ok(), || reply.message.clone())?;
+        Ok(reply.object)
+    });
     assert!(created["metadata"]["labels"].get("domicile.dev/confined-for").is_none(), "{}", created["metadata"]);
     assert!(!created["metadata"].to_string().contains("0.0.0.0/0"), "{}", created["metadata"]);
     let confined = |name: &str| stage.admin.get(&NAMESPACE, "", name)["metadata"]["annotations"].clone();
@@ -211,12 +215,11 @@ fn a_confinement_that_cannot_be_written_is_not_a_frozen_one() {
     // The residency now refuses everything, which takes more letters than there is room for.
     residency.becomes("spec: {jurisdictions: [BR]}");
     let after = shop.pod("after").in_namespace(&shop.name);
-    let said = eventually("nothing starts any more", SOON, || {
+    eventually("nothing starts any more, and that says why", SOON, || {
         let reply = stage.tenant.try_create(&after);
-        when(!reply.ok(), || "a pod would still start".into())?;
-        Ok(reply.message)
+        let all = ["[domicile/not-confined]", "Take away what fills it up"];
+        when(all.iter().all(|words| reply.message.contains(words)), || format!("{} {}", reply.code, reply.message))
     });
-    assert!(said.contains("[domicile/not-confined]") && said.contains("Take away what fills it up"), "{said}");
     eventually("it is told", SOON, || {
         let status = stage.becomes("to-be-frozen", "PlacementEnforced", "False")["status"].clone();
         when(status["conditions"].to_string().contains("what is to hold cannot be written"), || status.to_string())
@@ -314,13 +317,20 @@ fn a_namespace_that_is_written_all_the_time_keeps_no_older_rule() {
                 }
             });
         }
+        let written = |least: usize| {
+            eventually(&format!("it was written {least} times"), SOON, || {
+                let number = writes.load(Ordering::Relaxed);
+                when(number >= least, || number.to_string())
+            });
+        };
+        written(20);
         residency.becomes("spec: {network: {exposure: Deny}}");
         eventually("what is withdrawn is refused", SOON, || {
             let reply = stage.tenant.try_create(&Manifest::from(door).in_namespace(&shop.name));
             when(!reply.ok(), || format!("it is let through after {} writes", writes.load(Ordering::Relaxed)))
         });
+        written(writes.load(Ordering::Relaxed) + 6); // and they went on
     });
-    assert!(writes.load(Ordering::Relaxed) > 20, "it was written all the time");
     eventually("the rule stands", SOON, || {
         let rules = ["exposure", "refused-because"].map(|key| shop.annotation(&format!("domicile.dev/{key}")));
         when(rules == ["Deny", "-"], || format!("{rules:?}"))
@@ -344,7 +354,8 @@ fn what_is_withdrawn_is_closed_though_the_label_names_what_does_not_exist() {
 
 #[test]
 fn pod_security_may_only_be_raised() {
-    let shop = shared().governed("mainland");
+    let stage = shared();
+    let shop = stage.governed("mainland");
     assert_eq!(shop.labels()["pod-security.kubernetes.io/enforce"], "baseline");
     cannot(
         &shop,

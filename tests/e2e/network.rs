@@ -209,7 +209,8 @@ fn n1_a_policy_for_any_address_is_narrowed() {
 
 #[test]
 fn what_cannot_be_narrowed_exactly_is_refused() {
-    let shop = shared().governed("mainland");
+    let stage = shared();
+    let shop = stage.governed("mainland");
     let egress = |peer: &str| {
         policy("wide", &format!("{{podSelector: {{}}, policyTypes: [Egress], egress: [{{to: [{peer}]}}]}}"))
     };
@@ -372,6 +373,11 @@ fn a_stricter_mode_closes_before_it_waits_for_a_plugin() {
     residency.becomes("spec: {enforcement: Enforce}");
     let foreign = bare_pod("web").with("spec: {nodeName: frankfurt-a}");
     space.comes_to_reject(foreign, "[domicile/refused]|[domicile/node-name]|[domicile/not-confined]");
+    // A plugin is waited for half a minute, and meanwhile the operator tries again more and more seldom.
+    eventually("the plugin is waited for no more", LATER, || {
+        let because = space.annotation("domicile.dev/refused-because");
+        when(because == "-", || because)
+    });
     space.is_confined();
     let isolating = space.get(&NETWORK_POLICY, "domicile-isolate")["metadata"].clone();
     assert!(isolating["deletionTimestamp"].is_null(), "{isolating}");

@@ -30,7 +30,8 @@ fn n19_a_pod_that_says_nothing_is_pinned() {
 
 #[test]
 fn a_refusal_names_rule_residency_value_and_remedy() {
-    let shop = shared().governed("mainland");
+    let stage = shared();
+    let shop = stage.governed("mainland");
     let said = shop.rejects(
         shop.pod("web").with("spec: {nodeName: frankfurt-a}"),
         "denied request: [domicile/node-name] DataResidency mainland: ",
@@ -73,7 +74,8 @@ const PREFERENCES: [(&str, &str); 8] = [
 
 #[test]
 fn p3_p4_no_affinity_term_leads_out() {
-    let shop = shared().governed("mainland");
+    let stage = shared();
+    let shop = stage.governed("mainland");
     for (name, required) in PREFERENCES {
         shop.accepts(shop.pod(name).with(&format!(
             "spec: {{affinity: {{nodeAffinity: {{requiredDuringSchedulingIgnoredDuringExecution: {required}}}}}}}"
@@ -91,7 +93,8 @@ fn p3_p4_no_affinity_term_leads_out() {
 
 #[test]
 fn a_pod_that_wants_only_foreign_nodes_waits() {
-    let shop = shared().governed("mainland");
+    let stage = shared();
+    let shop = stage.governed("mainland");
     let wishes = [
         ("by-region", "{nodeSelector: {topology.kubernetes.io/region: eu-central-1}}"),
         ("by-hostname", "{nodeSelector: {kubernetes.io/hostname: hongkong-a}}"),
@@ -114,7 +117,8 @@ fn a_pod_that_wants_only_foreign_nodes_waits() {
 
 #[test]
 fn own_selectors_are_kept() {
-    let shop = shared().governed("mainland");
+    let stage = shared();
+    let shop = stage.governed("mainland");
     let made = shop.accepts(shop.pod("web").with("spec: {nodeSelector: {topology.kubernetes.io/zone: cn-beijing-h}}"));
     assert_eq!(made["spec"]["nodeSelector"]["topology.kubernetes.io/zone"], "cn-beijing-h");
     assert_eq!(made["spec"]["nodeSelector"][format!("{PIN}mainland")], "true");
@@ -123,7 +127,8 @@ fn own_selectors_are_kept() {
 
 #[test]
 fn p1_the_scheduler_is_not_passed_by() {
-    let shop = shared().governed("mainland");
+    let stage = shared();
+    let shop = stage.governed("mainland");
     for node in ["frankfurt-a", "shanghai-a", "no-such-node"] {
         shop.rejects(shop.pod("web").with(&format!("spec: {{nodeName: {node}}}")), "[domicile/node-name]");
     }
@@ -132,7 +137,8 @@ fn p1_the_scheduler_is_not_passed_by() {
 
 #[test]
 fn a_false_pin_is_told() {
-    let shop = shared().governed("mainland");
+    let stage = shared();
+    let shop = stage.governed("mainland");
     for value in ["false", "", "TRUE"] {
         let said = shop.rejects(
             bare_pod("web").with(&format!("spec: {{nodeSelector: {{{PIN}mainland: '{value}'}}}}")),
@@ -163,7 +169,8 @@ fn p13_mirror_pods_are_refused() {
 
 #[test]
 fn n3a_privilege_is_refused() {
-    let shop = shared().governed("mainland");
+    let stage = shared();
+    let shop = stage.governed("mainland");
     for (what, spec) in [
         ("hostNetwork", "{hostNetwork: true}"),
         ("hostPID", "{hostPID: true}"),
@@ -228,7 +235,8 @@ fn privilege_from_before_is_told() {
 
 #[test]
 fn a_gated_pod_stays_pinned() {
-    let shop = shared().governed("mainland");
+    let stage = shared();
+    let shop = stage.governed("mainland");
     shop.accepts(shop.pod("gated").with("spec: {schedulingGates: [{name: example.com/wait}]}"));
     // Kubernetes lets the selector of a gated pod be narrowed, never widened.
     let without = shop.patch(&POD, "gated", &format!("spec: {{nodeSelector: {{{PIN}mainland: null}}}}"));

@@ -71,7 +71,11 @@ fn the_largest_objects_of_tenants_do_not_cost_the_operator_its_memory() {
     within_the_limit("while they came");
     // It is started afresh, and then they are governed.
     stage.operator.kill();
+    let before = stage.operator.said().len();
     stage.operator.start().unwrap();
+    eventually("it has read all of them", LATER, || {
+        when(stage.operator.said()[before..].contains("the cluster has been read"), || stage.operator.last_words())
+    });
     let shop = stage.governed("mainland");
     shop.accepts(shop.pod("web"));
     shop.runs("web");

@@ -97,13 +97,14 @@ fn the_metric_domicile_findings_counts_what_breaks_a_residency() {
         let value = |line: &str| line.strip_prefix("domicile_findings{verdict=\"NonCompliant\"}")?.trim().parse().ok();
         text.lines().find_map(value).unwrap_or(0_u64)
     };
-    let before = counted();
     let mut shop = stage.ungoverned();
     shop.accepts(bare_pod("away").with("spec: {nodeName: frankfurt-a}"));
     shop.runs("away");
+    let mut before = counted();
     shop.joins("mainland");
     eventually("one more is counted", SOON, || {
         let now = counted();
+        before = before.min(now); // what earlier tests left is counted until the operator has seen that it is gone
         when(now > before, || format!("{now}, and {before} before"))
     });
     shop.delete(&POD, "away").expected();

@@ -272,7 +272,8 @@ fn p6_p8_without_node_restriction_no_kubelet_gives_its_node_a_trusted_label() {
 #[test]
 fn an_api_server_that_cannot_load_them_says_so_where_the_gate_is_known() {
     const GATE: &str = "ManifestBasedAdmissionControlConfig";
-    let of_137 = with_static_policies().has_mutating_policies();
+    let stage = with_static_policies(); // others write those files in their turn
+    let of_137 = stage.has_mutating_policies();
     let start = |name: &str, flags: &[String]| {
         let arguments: Vec<String> = flags.iter().map(|flag| format!("--apiserver-arg={flag}")).collect();
         Cluster::start(name, "[]\n", &arguments).map(|_| ()).unwrap_err()

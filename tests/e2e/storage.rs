@@ -106,8 +106,11 @@ fn volumes_lie_where_the_data_centers_are() {
     shop.accepts(shop.claim("data"));
     shop.accepts(shop.pod("db").with(&mounting("data")));
     shop.runs("db");
-    let claim = shop.get(&CLAIM, "data");
-    assert_eq!(claim["status"]["phase"], "Bound");
+    let claim = eventually("the claim says that it is bound, which it may do after the pod runs", SOON, || {
+        let claim = shop.get(&CLAIM, "data");
+        when(claim["status"]["phase"] == "Bound", || claim["status"].to_string())?;
+        Ok(claim)
+    });
     let volume = stage.admin.get(&VOLUME, "", claim["spec"]["volumeName"].as_str().unwrap());
     let affinity = volume["spec"]["nodeAffinity"].to_string();
     assert!(HOME_ZONES.iter().any(|zone| affinity.contains(&format!("\"{zone}\""))), "{affinity}");
@@ -148,7 +151,8 @@ fn s6_a_topology_key_that_the_driver_does_not_know_is_told() {
 
 #[test]
 fn other_ways_to_name_a_class_or_a_place_are_closed() {
-    let shop = shared().governed("mainland");
+    let stage = shared();
+    let shop = stage.governed("mainland");
     let data = || shop.claim("data");
     shop.rejects(
         data().with("metadata: {annotations: {volume.beta.kubernetes.io/storage-class: gp3}}"),
@@ -189,7 +193,8 @@ fn s13_a_claim_is_not_filled_from_another_namespace() {
 
 #[test]
 fn s9_a_claim_is_not_changed_into_a_foreign_one() {
-    let shop = shared().governed("mainland");
+    let stage = shared();
+    let shop = stage.governed("mainland");
     shop.accepts(shop.claim("data"));
     let node = shop.patch(&CLAIM, "data", "metadata: {annotations: {volume.kubernetes.io/selected-node: frankfurt-a}}");
     node.refused("[domicile/selected-node]");
@@ -204,12 +209,13 @@ fn the_verb_adopt_lets_a_volume_in() {
     let claim = bare_claim("data")
         .with("spec: {storageClassName: mainland-ssd, volumeName: pv-of-the-platform}")
         .in_namespace(&shop.name);
-    stage.platform_team().create(&claim).expected();
+    shop.patiently(|| stage.platform_team().create(&claim)).expected();
 }
 
 #[test]
 fn s11_s12_pods_mount_nothing_past_their_claims() {
-    let shop = shared().governed("mainland");
+    let stage = shared();
+    let shop = stage.governed("mainland");
     let with = |volume: &str| shop.pod("web").with(&format!("spec: {{volumes: [{{name: v, {volume}}}]}}"));
     for volume in [
         "nfs: {server: 198.51.100.7, path: /}",

@@ -236,8 +236,11 @@ fn an_older_pod_that_rises_again_is_not_bound_abroad() {
 fn in_a_relabelled_namespace_pods_are_bound_when_nothing_older_can_arrive() {
     let stage = shared();
     let mut space = stage.ungoverned();
+    let begun = Instant::now();
     space.joins("mainland");
-    assert_eq!(space.annotation("domicile.dev/held-pods"), "*");
+    let held = space.annotation("domicile.dev/held-pods");
+    // On a machine that has much to do the hold, twelve seconds, may be over before anybody looks.
+    assert!(held == "*" || begun.elapsed() > Duration::from_secs(12), "{held}");
     space.accepts(space.pod("web"));
     let bound = || space.get(&POD, "web")["spec"]["nodeName"].as_str().map(str::to_owned);
     while space.annotation("domicile.dev/held-pods") == "*" {
@@ -257,7 +260,8 @@ fn a_quota_on_network_policies_freezes_no_confinement() {
     space.label("domicile.dev/permit", "None");
     space.joins("frozen");
     space.accepts("{apiVersion: v1, kind: ResourceQuota, metadata: {name: one}, spec: {hard: {count/networkpolicies.networking.k8s.io: '1'}}}");
-    eventually("the quota counts", SOON, || {
+    // The quota controller rests for up to half a minute when kinds come or go, as those of other tests do.
+    eventually("the quota counts", LATER, || {
         let quota = space.get(&RESOURCE_QUOTA, "one");
         when(quota["status"]["used"]["count/networkpolicies.networking.k8s.io"] == "1", || quota["status"].to_string())
     });

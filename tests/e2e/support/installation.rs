@@ -224,7 +224,7 @@ impl Installation {
 
     fn await_ready(&self, residency: &str) -> Result<(), String> {
         let path = DATA_RESIDENCY.path("", residency);
-        let end = std::time::Instant::now() + SOON * 2;
+        let end = std::time::Instant::now() + LATER; // several clusters are started at once
         loop {
             let seen = self.admin.get_at(&path).object;
             if condition(&seen, "Ready") == "True" {
@@ -261,13 +261,18 @@ impl Installation {
         self.user("platform", &["e2e:platform", "e2e:tenants"])
     }
 
-    /// Waits until nothing of earlier tests is governed, which the status counts until it is gone.
+    /// Waits until nothing of earlier tests is governed, which the status counts until it is gone, and their residencies are gone.
     #[track_caller]
     pub fn is_left_alone(&self) {
-        eventually("no governed namespace is left", LATER, || {
-            let spaces = self.admin.list(&NAMESPACE, "");
-            let governed = |space: &&Value| space["metadata"]["labels"]["domicile.dev/residency"] == "mainland";
-            let left: Vec<&Value> = spaces.iter().filter(governed).map(|space| &space["metadata"]["name"]).collect();
+        let ends = |object: &Value| !object["metadata"]["deletionTimestamp"].is_null();
+        let governed = |space: &Value| {
+            let named = &space["metadata"]["labels"]["domicile.dev/residency"];
+            named == "mainland" || (named.is_string() && ends(space))
+        };
+        eventually("no governed namespace is left, and no residency that ends", LATER, || {
+            let spaces = self.admin.list(&NAMESPACE, "").into_iter().filter(governed);
+            let residencies = self.admin.list(&DATA_RESIDENCY, "").into_iter().filter(ends);
+            let left: Vec<Value> = spaces.chain(residencies).map(|object| object["metadata"]["name"].clone()).collect();
             when(left.is_empty(), || format!("{left:?} are there"))
         });
     }

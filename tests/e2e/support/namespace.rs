@@ -154,7 +154,8 @@ impl Namespace {
         self.patiently(|| self.tenant.try_create(&manifest))
     }
 
-    fn patiently(&self, ask: impl Fn() -> Reply) -> Reply {
+    /// Asks, and obeys "try again": right after a confinement a cache of the server may be a moment behind.
+    pub fn patiently(&self, ask: impl Fn() -> Reply) -> Reply {
         let end = Instant::now() + PATIENCE;
         loop {
             let reply = ask();

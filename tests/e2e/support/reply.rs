@@ -60,9 +60,9 @@ impl Reply {
     }
 
     /// Whether the answer asks for another try: the namespace is being confined or not yet furnished by Kubernetes, a cache of
-    /// the server is a moment behind, or the webhook that adds a pin answered late.
+    /// the server is a moment behind, the webhook that adds a pin answered late, or the server has too much to do.
     pub fn try_again(&self) -> bool {
-        !self.ok() && asks_for_another_try(&self.message)
+        !self.ok() && ([429, 503].contains(&self.code) || asks_for_another_try(&self.message))
     }
 
     /// Ids of the rules that warned or refused, as `[domicile/…]`, sorted.
