@@ -123,7 +123,11 @@ impl<Find, Open, Project, Wrap> Following<Find, Open, Project, Wrap> {
             let delta = match event {
                 Some(Ok(event)) => delta(event, &mut arriving, &self.project),
                 Some(Err(error)) => {
-                    tracing::warn!(kind = self.name, %error, "cannot watch; what was read stands, trying again");
+                    if is_not_there(&error) {
+                        tracing::debug!(kind = self.name, %error, "not there; asking whether it is served");
+                    } else {
+                        tracing::warn!(kind = self.name, %error, "cannot watch; what was read stands, trying again");
+                    }
                     doubted.doubt();
                     None
                 }
@@ -133,5 +137,15 @@ impl<Find, Open, Project, Wrap> Following<Find, Open, Project, Wrap> {
                 sink.send(change).await.ok()?;
             }
         }
+    }
+}
+
+/// Whether an API server says that it has no such path: usually its kind was taken away, which discovery tells next. Where it
+/// stays so, the kind is told as not watched like any other.
+fn is_not_there(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code == 404,
+        _ => false,
     }
 }
