@@ -258,7 +258,7 @@ fn a_hong_kong_node_that_says_it_is_in_shanghai_is_caught() {
 /// An image that is newer than its chart, or a role that somebody has trimmed: what cannot be read is told, and opens nothing.
 #[test]
 fn a_right_that_is_missing_is_told_and_opens_nothing() {
-    let stage = alone();
+    let stage = to_install_anew();
     let whole = stage.admin.get(&CLUSTER_ROLE, "", "domicile")["rules"].clone();
     let reads_bindings = |rule: &Value| rule["resources"].to_string().contains("rolebindings");
     let trimmed: Vec<Value> = whole.as_array().unwrap().iter().filter(|rule| !reads_bindings(rule)).cloned().collect();

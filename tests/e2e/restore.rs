@@ -84,7 +84,7 @@ fn comes_back_closed(stage: &Turn, backup: &Backup) {
 
 #[test]
 fn a_governed_namespace_comes_back_from_its_backup_as_closed_as_it_was() {
-    let stage = alone();
+    let stage = to_install_anew();
     let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
     let backup = back_up(&shop);
     shop.is_deleted();

@@ -3,7 +3,7 @@
 //!
 //! Four of them at most: one that all tests share, each in namespaces of its own; one for the tests that disturb
 //! everybody (they stop components, or count what is written while nobody does anything); one for the tests that change
-//! what is installed; and one whose API server is told of static policies. Those three are used in turns.
+//! what is installed or want nobody beside them; and one whose API server is told of static policies. Those three are used in turns.
 
 use std::{
     ops::Deref,
@@ -82,7 +82,8 @@ pub fn alone() -> Turn {
     in_turn(&TURNS, &DISTURBED, "disturbed", true)
 }
 
-/// The same, for tests that change what is installed.
+/// The same, for tests that change what is installed, or stop no part of the control plane: so neither of the two clusters is
+/// in use much longer than the other.
 #[track_caller]
 pub fn to_install_anew() -> Turn {
     static CHANGED: Start = OnceLock::new();
