@@ -12,9 +12,10 @@ use super::{
 use crate::{
     api::{DataCenter, DataResidency},
     compile::namespace::{BEING_CONFINED, NamespacePatch, close, confine},
-    domain::{Mutation, keys},
+    domain::{Mutation, add_ons::ADD_ONS, keys},
     observe::{
-        Change, Delta, Fingerprint, Key, Namespace, Node, Pod, Policy, Reach, RoleBinding, network_policy::Opens,
+        Change, Delta, Fingerprint, Key, Namespace, Node, Opening, Pod, Policy, Reach, RoleBinding,
+        network_policy::Opens,
     },
     resolve::role_bindings::{are_all, listed},
 };
@@ -363,6 +364,57 @@ fn a_namespace_is_not_opened_while_a_kind_is_not_seen() {
     assert_eq!(next(&world, &waiting.namespace, None), None);
     world.absorb(Change::Sight("Pod".into(), None));
     assert!(matches!(next(&world, &waiting.namespace, None), Some(Step::Settle { .. })));
+}
+
+/// After a restart the policy of an add-on that closed a namespace may not be read at first, or not at all.
+#[test]
+fn what_was_refused_and_is_nobodys_peer_stays_so_while_a_kind_is_not_seen() {
+    let mut stored = Stored::labelled("mainland").way("Enforce").pop().unwrap();
+    let kind = ADD_ONS.iter().find(|kind| kind.name == "CiliumNetworkPolicy.cilium.io").unwrap();
+    let mut world = stored.read("Enforce");
+    let wide = (Key::new("vehicles", "wide"), Opening { uid: "1".into(), gives_more: false });
+    world.absorb(Change::AddOn(kind, Some(Delta::Replaced([wide].into()))));
+    carry_out(&world, &mut stored);
+    let reason = |stored: &Stored| stored.namespace.annotations.get(keys::REFUSED_BECAUSE).unwrap().clone();
+    assert!(reason(&stored).starts_with("CiliumNetworkPolicy.cilium.io wide can open more"), "{}", reason(&stored));
+
+    let mut world = stored.read("Enforce");
+    world.absorb(Change::Sight(kind.name.into(), Some("forbidden".into())));
+    carry_out(&world, &mut stored);
+    assert!(reason(&stored).starts_with("CiliumNetworkPolicy.cilium.io cannot be read (forbidden)"));
+    assert!(!stored.namespace.labels.contains_key(keys::PEER));
+
+    world.absorb(Change::AddOn(kind, Some(Delta::Replaced(BTreeMap::new()))));
+    world.absorb(Change::Sight(kind.name.into(), None));
+    carry_out(&world, &mut stored);
+    assert_eq!(reason(&stored), "-");
+    assert_eq!(stored.namespace.labels.get(keys::PEER).map(String::as_str), Some("true"));
+}
+
+/// Until nothing is left to be written on the namespace.
+fn carry_out(world: &World, stored: &mut Stored) {
+    for _ in 0..5 {
+        let (Some(Step::Rewrite { patch, .. }) | Some(Step::Patch { patch, .. })) =
+            next(world, &stored.namespace, None)
+        else {
+            return;
+        };
+        stored.patch(&patch);
+    }
+    panic!("it comes to no end: {:?}", next(world, &stored.namespace, None));
+}
+
+#[test]
+fn a_namespace_that_is_shut_says_nothing_that_would_make_a_whole_of_what_is_left() {
+    let mut shut = Stored::labelled("mainland").way("Enforce").pop().unwrap();
+    shut.namespace.annotations.remove(keys::REFUSED_BECAUSE);
+    let mut world = shut.read("Enforce");
+    world.absorb(Change::Sight("Pod".into(), Some("forbidden".into())));
+    assert_eq!(next(&world, &shut.namespace, None), None);
+    shut.tenants.insert(Key::new("vehicles", "wide"), wide());
+    let step = shut.step("Enforce").unwrap();
+    assert!(matches!(step, Step::Settle { .. }), "{step:?}");
+    assert_eq!(step.meanwhile(&shut.namespace), None);
 }
 
 #[test]

@@ -38,7 +38,9 @@ pub use carry_out::carry_out;
 pub(super) use carry_out::write;
 pub use missing::becomes_stricter;
 use missing::missing;
-use reasons::{being_narrowed, refuse_while_open, refuse_while_unjudged, until_confined_anew, waits};
+use reasons::{
+    being_narrowed, refuse_while_open, refuse_while_unjudged, stays_refused, until_confined_anew, until_read, waits,
+};
 
 /// So long pods are not bound in a namespace that was relabelled: a creation that was admitted before may wait in the API
 /// server (measured: 10 s for a contended ResourceQuota), and its pod is in nobody's list yet.
@@ -50,6 +52,11 @@ pub const HELD_GRACE: Duration = Duration::from_secs(60);
 fn opened_by() -> impl Iterator<Item = &'static str> {
     let policies = ADD_ONS.iter().filter(|kind| kind.does == Does::Policy).map(|kind| kind.name);
     ["Pod", "NetworkPolicy", "RoleBinding"].into_iter().chain(policies)
+}
+
+/// One of them that cannot be read, and why.
+fn unseen(world: &World) -> Option<(&str, &str)> {
+    opened_by().find_map(|kind| world.unseen.get_key_value(kind)).map(|(kind, error)| (kind.as_str(), error.as_str()))
 }
 
 /// What to do next.
@@ -246,6 +253,7 @@ fn end(world: &World, space: &Namespace) -> Option<Step> {
     let (unjudged, wide) = (unjudged_policy(world, space, &wanted), wide_policies(world, space, &wanted));
     refuse_while_unjudged(&mut wanted, unjudged);
     refuse_while_open(&mut wanted, wide.first());
+    keep_while_unseen(world, space, &mut wanted);
     if is_binding_held(space) {
         wanted.held_pods = vec![keys::ALL_PODS.to_owned()];
         wanted.peer = false;
@@ -356,17 +364,16 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
     if closed {
         let missing = last.into_iter().find(|(key, _)| live(key).is_none());
         let permitting = missing.and_then(|policy| policy_step(world, policy));
-        if let Some((kind, error)) = opened_by().find_map(|kind| world.unseen.get_key_value(kind)) {
+        if let Some((kind, error)) = unseen(world) {
             // It stays closed: what is older than the rules may not be known.
-            return permitting
-                .map(Step::Policy)
-                .or_else(|| waits(space, &format!("until {kind} can be read: {error}")));
+            return permitting.map(Step::Policy).or_else(|| waits(space, &until_read(kind, error)));
         }
         refuse_while_unjudged(&mut wanted, unjudged);
         return Some(Step::Settle { wanted: Box::new(wanted), wide, permitting });
     }
     refuse_while_unjudged(&mut wanted, unjudged);
     refuse_while_open(&mut wanted, wide.first());
+    keep_while_unseen(world, space, &mut wanted);
     if is_binding_held(space) {
         if is_to_be_listed {
             let never_governed = world.never_governed().map(str::to_owned).collect();
@@ -385,6 +392,16 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
     }
     let first = first.into_iter().filter_map(|policy| policy_step(world, policy)).collect();
     Some(Step::Rewrite { first, patch, meaning: Meaning::Updated })
+}
+
+/// While a kind by which it is decided cannot be read, nothing is lifted that kept anything from starting in `space`, or kept it
+/// from being a peer: what that was for may stand still.
+fn keep_while_unseen(world: &World, space: &Namespace, wanted: &mut Confinement) {
+    let Some((kind, error)) = unseen(world) else { return };
+    wanted.peer = wanted.peer && space.labels.contains_key(keys::PEER);
+    if space.annotations.get(keys::REFUSED_BECAUSE).is_some_and(|reason| reason != "-") {
+        wanted.refused_because.get_or_insert_with(|| stays_refused(kind, error));
+    }
 }
 
 /// How a policy comes to be as it is wanted.
@@ -458,7 +475,7 @@ fn unjudged_policy(world: &World, space: &Namespace, wanted: &Confinement) -> Op
         let mut policies = world.snapshot.openings_of(&space.name).filter(|(_, kind, _)| kind.does == Does::Policy);
         policies.next().map(|(Key { name, .. }, kind, _)| {
             format!(
-                "{kind} {name} can open more than is permitted and is not judged; write a NetworkPolicy in its place"
+                "{kind} {name} can open more than is permitted and is not judged; delete it, and write a NetworkPolicy in its place"
             )
         })
     };

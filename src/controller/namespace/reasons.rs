@@ -10,11 +10,26 @@ use crate::{
 /// So many characters are told of what a namespace waits for.
 const REASON: usize = 400;
 
-/// Says on a namespace that is being confined what that waits for.
+/// Says on a namespace that is being confined what that waits for. One that is shut says nothing, since whatever it said would make a
+/// whole of what is left of an older confinement.
 pub(super) fn waits(space: &Namespace, what: &str) -> Option<Step> {
+    if !space.annotations.contains_key(keys::REFUSED_BECAUSE) {
+        return None;
+    }
     let what: String = what.chars().take(REASON).collect();
     let patch = namespace::refuse(space, &format!("{}, {what}", keys::BEING_CONFINED));
     (!patch.is_empty()).then_some(Step::Patch { patch, meaning: Meaning::Updated })
+}
+
+/// That a namespace is not opened until a kind is read.
+pub(super) fn until_read(kind: &str, error: &str) -> String {
+    format!("until {kind} can be read: {error}")
+}
+
+/// That what kept anything from starting is not lifted while a kind is not read.
+pub(super) fn stays_refused(kind: &str, error: &str) -> String {
+    let error: String = error.chars().take(REASON).collect();
+    format!("{kind} cannot be read ({error}), so what was refused before stays refused")
 }
 
 /// That some of these policies of tenants are still to be narrowed; `None` where that is said already of one of them.
