@@ -186,6 +186,18 @@ fn n16_the_operators_account_writes_its_own_keys_and_objects_and_nothing_else() 
     free.accepts(bare_pod("web"));
     let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "web"}});
     refused(thief.post(&format!("{}/eviction", POD.path(&free.name, "web")), &eviction));
+    // Where it asks the API server about pods it makes none, and cannot take away the quota that says so, too.
+    let canary = Manifest::from(format!(
+        "{{apiVersion: v1, kind: Pod, metadata: {{name: thief, namespace: domicile-canary}}, spec: {{nodeSelector: {{{PIN}domicile-canary: 'true'}}, containers: [{{name: main, image: i, resources: {{limits: {{cpu: 1m, memory: 1Mi}}}}}}]}}}}"
+    ));
+    refused(thief.create(&canary));
+    thief.try_create(&canary).refused("exceeded quota|[domicile/placement]");
+    for reply in [
+        thief.delete(&RESOURCE_QUOTA, "domicile-canary", "domicile-no-pods"),
+        thief.patch(&RESOURCE_QUOTA, "domicile-canary", "domicile-no-pods", &json!({"spec": {"hard": {"pods": "9"}}})),
+    ] {
+        assert_eq!(reply.code, 403, "{}", reply.message);
+    }
     // What the cluster stands on, and what nobody governs, is not his.
     for place in ["kube-system", "default", free.name.as_str()] {
         let closed = Manifest::from(
