@@ -261,6 +261,9 @@ impl Coverage {
             count(State::NotEnforceable),
             count(State::NotServed)
         );
+        if let Some(by) = self.routes.iter().find_map(|row| row.filled_in_by) {
+            let _ = writeln!(text, "Here it is added by: {by}.");
+        }
         text
     }
 }

@@ -143,6 +143,12 @@ fn m25_a_role_binding_gives_foreign_service_accounts_nothing() {
         assert!(said.contains("verb share"), "{said}");
         stage.tenant.try_create(&binding(subject).in_namespace(&free.name)).expected();
     }
+    // Nor one that nobody reads to its end.
+    let many = json!(vec![json!({"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "li-wei"}); 1001])
+        .to_string();
+    let many = binding(many.trim_matches(['[', ']']));
+    stage.tenant.try_create(&many.clone().in_namespace(&shop.name)).refused("[domicile/role-binding-size]");
+    stage.tenant.try_create(&many.in_namespace(&free.name)).expected();
     let own = format!("{{kind: ServiceAccount, name: default, namespace: {}}}", shop.name);
     let person = format!("{{kind: User, {rbac}, name: li-wei}}");
     let system = "{kind: ServiceAccount, name: generic-garbage-collector, namespace: kube-system}".to_owned();
@@ -222,7 +228,8 @@ fn n21_a_role_binding_from_before_is_told_until_someone_who_may_makes_it_anew() 
     shop.delete(&ROLE_BINDING, "readers").expected();
     is_told(&stage, residency.name(), &shop, "readers", false);
     shop.rejects(binding(FOREIGN), "[domicile/role-binding]");
-    stage.platform_team().create(&binding(FOREIGN).in_namespace(&shop.name)).expected();
+    let (one_who_may, _made) = stage.with_verb("share", "bound-before");
+    one_who_may.create(&binding(FOREIGN).in_namespace(&shop.name)).expected();
     // When the end of the other one is seen, this one was seen before.
     shop.delete(&ROLE_BINDING, "older").expected();
     is_told(&stage, residency.name(), &shop, "older", false);

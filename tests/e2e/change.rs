@@ -148,7 +148,10 @@ fn a_class_stays_with_the_residency_that_has_it() {
         stage.makes(residency("a-newcomer", &format!("{{jurisdictions: [CN], {}}}", class("ebs.csi.aws.com"))));
     eventually("the newcomer is told", SOON, || {
         let status = newcomer.now()["status"].clone();
-        when(status["findings"].to_string().contains("wanted-by-two"), || status.to_string())
+        let findings = status["findings"].to_string();
+        when(findings.contains("wanted-by-two") && findings.contains("domicile/storage-class-name"), || {
+            status.to_string()
+        })
     });
     let stands = || {
         let class = stage.admin.find(&STORAGE_CLASS, "", "wanted-by-two").unwrap_or_default();

@@ -99,6 +99,10 @@ fn p19_a_template_that_names_a_node_makes_no_pod() {
     let shop = stage.governed("mainland");
     shop.accepts(shop.deployment("web", 1).with("spec: {template: {spec: {nodeName: frankfurt-a}}}"));
     shop.tells(&["FailedCreate", "ReplicaSet", "[domicile/node-name]"]);
+    shop.accepts(shop.job("once").with("spec: {template: {spec: {nodeName: frankfurt-a}}}"));
+    shop.tells(&["FailedCreate Job once", "[domicile/node-name]"]);
+    shop.accepts(shop.job("batch").with("spec: {template: {spec: {schedulerName: volcano}}}"));
+    shop.tells(&["FailedCreate Job batch", "[domicile/scheduler-name]"]);
     assert!(shop.list(&POD).is_empty());
 }
 

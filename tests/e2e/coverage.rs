@@ -47,7 +47,7 @@ fn a_healthy_cluster_is_told_route_by_route() {
     let told = comes_to_tell(&stage, "P1", "Enforced");
     assert_eq!(route(&told, "P1")["enforcedBy"], "AdmissionPolicy");
     let seen = stage.admin.get(&DATA_RESIDENCY, "", "mainland")["status"]["enforcedBy"]["mutation"].clone();
-    assert_eq!(route(&told, "P3")["filledInBy"], if stage.mutates() { seen } else { Value::Null });
+    assert_eq!(route(&told, "P3")["filledInBy"], if stage.mutates() { seen.clone() } else { Value::Null });
     for (id, state) in [
         ("N3a", "Enforced"), // the API server was seen to refuse what Pod Security forbids
         ("S19", "PluginNotSeen"),
@@ -64,6 +64,8 @@ fn a_healthy_cluster_is_told_route_by_route() {
     for words in ["ENFORCED BY", "P1    AdmissionPolicy", "installed by the chart", "domicile policies --static"] {
         assert!(table.contains(words), "{words}: {table}");
     }
+    let filled_in = seen.as_str().filter(|_| stage.mutates()).map(|by| format!("Here it is added by: {by}."));
+    assert!(filled_in.is_none_or(|words| table.contains(&words)), "{table}");
 }
 
 #[test]

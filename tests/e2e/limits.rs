@@ -180,6 +180,8 @@ fn five_hundred_hostile_objects_leave_the_api_server_and_domicile_well() {
             assert_eq!(stage.operator.ended(), None, "the operator ended");
         }
     });
+    let (most, limit) = (stage.operator.most_memory(), crate::reading::limit());
+    assert!(most < limit, "the operator took {most} bytes, and the chart gives it {limit}");
     say(&format!("limits: 500 hostile objects in {} ms", start.elapsed().as_millis()));
     // One of them is too large to be judged, and may open anything: that is told, and all else stands.
     stage.becomes("mainland", "Ready", "Unknown");

@@ -141,7 +141,14 @@ fn p17b_leaving_needs_the_verb_release() {
     shop.label("domicile.dev/residency", "mainland_battery-that-nobody-made");
     shop.label("domicile.dev/residency", "mainland");
     let leave = json!({"metadata": {"labels": {"domicile.dev/residency": "none"}}});
-    let left = stage.platform_team().patch(&NAMESPACE, "", &shop.name, &leave);
+    let said = stage.tenant.patch(&NAMESPACE, "", &shop.name, &leave).refused("[domicile/release]");
+    assert!(said.contains("verb release"), "{said}");
+    for (verb, residency) in [("adopt", "mainland"), ("release", "another")] {
+        let (other, _made) = stage.with_verb(verb, residency);
+        other.patch(&NAMESPACE, "", &shop.name, &leave).refused("[domicile/release]");
+    }
+    let (one_who_may, _made) = stage.with_verb("release", "mainland");
+    let left = one_who_may.patch(&NAMESPACE, "", &shop.name, &leave);
     assert!(left.warnings.iter().any(|text| text.contains("[domicile/leaving] DataResidency mainland")), "{left:?}");
     left.expected();
     eventually("nothing of the confinement is left", SOON, || {
@@ -151,6 +158,27 @@ fn p17b_leaving_needs_the_verb_release() {
         when(!left && shop.list(&NETWORK_POLICY).is_empty(), || metadata.to_string())
     });
     shop.accepts(bare_pod("free").with("spec: {nodeName: frankfurt-a}"));
+}
+
+/// Each needs the verb of another residency, and no more than two are looked up at a time.
+#[test]
+fn p17b_three_residencies_are_left_in_two_steps() {
+    let stage = shared();
+    let _others = ["left-first", "left-second"].map(|name| stage.makes_residency(name, "{jurisdictions: [CN]}"));
+    let shop = stage.governed("mainland_left-first_left-second");
+    let platform = stage.platform_team();
+    let names = |residencies: &str| {
+        platform.patch(
+            &NAMESPACE,
+            "",
+            &shop.name,
+            &json!({"metadata": {"labels": {"domicile.dev/residency": residencies}}}),
+        )
+    };
+    let said = names("none").refused("[domicile/release-step]");
+    assert!(said.contains("left-first") && said.contains("at once"), "{said}");
+    names("mainland_left-first").expected();
+    names("none").expected();
 }
 
 #[test]

@@ -31,6 +31,11 @@ fn a_kubelet_cannot_set_them() {
     let reply = stage.kubelet("frankfurt-z").create(&again);
     assert!(!reply.ok(), "a kubelet registered a node with trusted labels");
     kubelet.patch_at(&path, Patch::Merge, &json!({"metadata": {"labels": {"example.com/rack": "7"}}})).expected();
+    // Nor where there are so many that nobody looks through them.
+    let many: serde_json::Map<String, Value> =
+        (0..1001).map(|number| (format!("example.com/label-{number}"), json!("a"))).collect();
+    let change = json!({"metadata": {"labels": many}});
+    stage.admin.patch_at(&format!("{path}?dryRun=All"), Patch::Merge, &change).refused("[domicile/node-label-count]");
 }
 
 /// P8: a node that somebody deletes comes back by its kubelet, which says what it likes of it (CVE-2025-5187).

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// How much the chart lets the operator hold, in bytes.
-fn limit() -> u64 {
+pub fn limit() -> u64 {
     let values = std::fs::read_to_string(repository().join(CHART).join("values.yaml")).unwrap();
     let mebibytes = parse(&values)["resources"]["limits"]["memory"].as_str().unwrap().trim_end_matches("Mi").to_owned();
     mebibytes.parse::<u64>().unwrap() << 20

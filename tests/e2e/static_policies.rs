@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    corpus::{Says, corpus, for_residency},
     placement::on_the_mainland,
     support::{
         cluster::Cluster,
@@ -179,6 +180,30 @@ fn every_refusal_stands(stage: &Turn, shop: &Namespace) {
     patch(&stage.tenant, json!({"labels": {"domicile.dev/residency": null}})).refused("[domicile/release]");
     let label = json!({"metadata": {"labels": {format!("{PIN}mainland"): "true"}}});
     stage.admin.patch(&NODE, "", "frankfurt-a", &label).refused("[domicile/node-label]");
+    for (case, manifest, says) in corpus() {
+        if says == Says::No {
+            let reply = shop.would_ask(for_residency(&manifest, "mainland"));
+            let by_rule = ["[domicile/", "violates PodSecurity"].iter().any(|words| reply.message.contains(words));
+            assert!(!reply.ok() && by_rule, "{case} ({}): {} {}", manifest.name(), reply.code, reply.message);
+        }
+    }
+    let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "late"}, "target": {"kind": "Node", "name": "frankfurt-a"}});
+    let path = |part: &str| format!("{}/{part}", POD.path(&shop.name, "late"));
+    stage.tenant.post(&path("binding"), &binding).refused("[domicile/binding]");
+    let outsider = stage.service_account("default", "default");
+    let _role = stage.makes("{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: outsider}, rules: [{apiGroups: [''], resources: [pods/exec], verbs: ['*']}]}");
+    let _bound = stage.makes("{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: outsider}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: outsider}, subjects: [{kind: ServiceAccount, name: default, namespace: default}]}");
+    eventually("an account of another namespace opens no connection", SOON, || {
+        let reply = outsider.post(&path("exec?command=sh&stdout=true"), &json!({}));
+        when(reply.message.contains("[domicile/connection]"), || format!("{} {}", reply.code, reply.message))
+    });
+    let foreign = "{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: readers}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}, subjects: [{kind: ServiceAccount, name: default, namespace: default}]}";
+    shop.rejects(foreign, "[domicile/role-binding]");
+    let token = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 864_000}});
+    stage
+        .tenant
+        .post(&format!("{}/token", SERVICE_ACCOUNT.path(&shop.name, "default")), &token)
+        .refused("[domicile/token]");
     let new = stage.namespace("{domicile.dev/residency: mainland}");
     new.has_its_account();
     stage.tenant.create(&bare_pod("web").in_namespace(&new.name)).refused("[domicile/not-confined]");

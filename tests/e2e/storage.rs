@@ -47,6 +47,45 @@ fn s1_the_default_of_the_residency_stays_where_the_clusters_own_changes() {
     clusters_own_becomes("standard");
 }
 
+/// S1, KEP-3333: a claim in which nobody named a class may be given one later, and is given none that leads out.
+#[test]
+fn s1_a_claim_from_before_without_a_class_is_given_none_that_leads_out() {
+    let stage = alone();
+    let is_default = |is: &str| {
+        let note = json!({"metadata": {"annotations": {"storageclass.kubernetes.io/is-default-class": is}}});
+        stage.admin.patch(&STORAGE_CLASS, "", "standard", &note).expected();
+    };
+    is_default("false");
+    let (mut shop, free) = (stage.ungoverned(), stage.ungoverned());
+    for space in [&shop, &free] {
+        for name in ["given", "taken"] {
+            eventually("a claim stands without a class", SOON, || {
+                let made = space.tenant.create(&bare_claim(name).in_namespace(&space.name)).expected();
+                let class = made["spec"]["storageClassName"].clone();
+                if !class.is_null() {
+                    space.delete(&CLAIM, name).expected();
+                    space.loses(&CLAIM, name);
+                }
+                when(class.is_null(), || class.to_string())
+            });
+        }
+    }
+    shop.joins("mainland");
+    let gets = |class: &str| format!("spec: {{storageClassName: {class}}}");
+    free.patch(&CLAIM, "given", &gets("gp3")).expected();
+    let said = stage.admin.patch(&CLAIM, &shop.name, "given", &parse(&gets("gp3"))).refused("[domicile/storage-class]");
+    assert!(said.contains("StorageClass gp3"), "{said}");
+    shop.patch(&CLAIM, "given", &gets("mainland-ssd")).expected();
+    // Nor does the control plane, which gives what has none the cluster's default as soon as there is one.
+    is_default("true");
+    eventually("elsewhere it is given the default", SOON, || {
+        let class = free.get(&CLAIM, "taken")["spec"]["storageClassName"].clone();
+        when(class == "standard", || class.to_string())
+    });
+    assert!(shop.get(&CLAIM, "taken")["spec"]["storageClassName"].is_null());
+    shop.patch(&CLAIM, "taken", &gets("standard")).refused("[domicile/storage-class]");
+}
+
 /// S1, M18: who named a class is read from the fields' managers, which a tenant can send as he likes.
 #[test]
 fn s1_forged_managers_of_fields_hide_no_foreign_class() {
@@ -209,7 +248,10 @@ fn the_verb_adopt_lets_a_volume_in() {
     let claim = bare_claim("data")
         .with("spec: {storageClassName: mainland-ssd, volumeName: pv-of-the-platform}")
         .in_namespace(&shop.name);
-    shop.patiently(|| stage.platform_team().create(&claim)).expected();
+    let said = shop.rejects(&claim, "[domicile/adopt]");
+    assert!(said.contains("verb adopt"), "{said}");
+    let (one_who_may, _made) = stage.with_verb("adopt", "mainland");
+    one_who_may.create(&claim).expected();
 }
 
 #[test]

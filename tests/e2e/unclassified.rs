@@ -8,6 +8,7 @@ fn p23_a_namespace_that_says_nothing_starts_nothing_until_someone_may_say_none()
     let (before, none) = (stage.ungoverned(), stage.ungoverned());
     before.accepts(bare_pod("older"));
     before.runs("older");
+    before.accepts(bare_pod("waiting").with("spec: {schedulerName: nobody}"));
     let set = |value: &str| {
         let value = format!("unclassifiedNamespaces={value}");
         stage.helm(&["upgrade", "domicile", CHART, "--reuse-values", "--set", &value]).unwrap();
@@ -20,7 +21,22 @@ fn p23_a_namespace_that_says_nothing_starts_nothing_until_someone_may_say_none()
     });
     assert!(said.contains("verb declassify"), "{said}");
     assert_eq!(before.get(&POD, "older")["status"]["phase"], "Running", "what runs runs on");
-    before.would_ask(bare_claim("data")).refused("[domicile/unclassified]");
+    for more in [
+        bare_claim("data"),
+        Manifest::from("{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: [{port: 80}]}}"),
+        Manifest::from(
+            "{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: web}, spec: {defaultBackend: {service: {name: web, port: {number: 80}}}}}",
+        ),
+        Manifest::from(
+            "{apiVersion: v1, kind: Binding, metadata: {name: waiting}, target: {apiVersion: v1, kind: Node, name: frankfurt-a}}",
+        ),
+    ] {
+        before.would_ask(more).refused("[domicile/unclassified]");
+    }
+    // What waited for a node waits on.
+    let target = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "waiting"}, "target": {"kind": "Node", "name": "frankfurt-a"}});
+    let binding = format!("{}/binding", POD.path(&before.name, "waiting"));
+    stage.admin.post(&binding, &target).refused("[domicile/unclassified]");
 
     let declassify = json!({"metadata": {"labels": {"domicile.dev/residency": "none"}}});
     let made = Manifest::from(

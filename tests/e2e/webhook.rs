@@ -134,7 +134,7 @@ fn status_says_what_fills_in_what_is_left_out() {
 /// With the operator dead nothing is mutated before 1.36: what is written whole passes, and a refusal says what to write.
 #[test]
 fn without_the_webhook_what_is_written_whole_passes_and_the_rest_is_told_what_to_add() {
-    let stage = to_install_anew();
+    let stage = alone();
     let mut shop = stage.governed("mainland");
     let wide = "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: wide}, spec: {podSelector: {}, policyTypes: [Egress], egress: [{}]}}";
     let pinned = json!({"nodeSelector": shop.pins()});
@@ -180,7 +180,7 @@ fn trusted(stage: &Turn) -> Vec<String> {
 
 #[test]
 fn its_certificate_is_renewed_without_an_unmutated_request() {
-    let stage = to_install_anew();
+    let stage = alone();
     if stage.has_mutating_policies() {
         assert!(stage.admin.find(&WEBHOOKS, "", "domicile").is_none(), "there is a webhook that nobody needs");
         assert!(stage.admin.find(&SECRET, SYSTEM, CERTIFICATE).is_none());
@@ -232,7 +232,7 @@ fn its_certificate_is_renewed_without_an_unmutated_request() {
 
 #[test]
 fn a_bundle_that_somebody_takes_away_is_put_back() {
-    let stage = to_install_anew();
+    let stage = alone();
     if stage.has_mutating_policies() {
         return assert!(stage.admin.find(&WEBHOOKS, "", "domicile").is_none());
     }

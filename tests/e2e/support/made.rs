@@ -6,6 +6,7 @@ use super::{
     installation::{Installation, condition, residency},
     kinds::{DATA_CENTER, NODE},
     manifest::Manifest,
+    namespace::fresh_name,
     user::User,
     wait::{SOON, eventually, when},
 };
@@ -38,6 +39,28 @@ impl Installation {
         let made = self.makes(residency(name, spec));
         self.becomes(name, "Ready", "True");
         made
+    }
+
+    /// Somebody who may do what tenants may, and beside that has one verb on one residency.
+    #[track_caller]
+    pub fn with_verb(&self, verb: &str, residency: &str) -> (User, [Made; 2]) {
+        let (api, name) = ("rbac.authorization.k8s.io", format!("may-{verb}-{}", fresh_name()));
+        let rule = json!({"apiGroups": ["domicile.dev"], "resources": ["dataresidencies"], "resourceNames": [residency], "verbs": [verb]});
+        let made = [
+            json!({"apiVersion": format!("{api}/v1"), "kind": "ClusterRole", "metadata": {"name": name}, "rules": [rule]}),
+            json!({"apiVersion": format!("{api}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": name},
+                "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": name},
+                "subjects": [{"apiGroup": api, "kind": "User", "name": name}]}),
+        ];
+        let made = made.map(|object| self.makes(Manifest(object)));
+        let user = self.user(&name, &["e2e:tenants"]);
+        let asks = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes":
+            {"group": "domicile.dev", "resource": "dataresidencies", "name": residency, "verb": verb}}});
+        eventually(&format!("{name} has the verb"), SOON, || {
+            let said = user.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &asks).expected();
+            when(said["status"]["allowed"] == true, || said["status"].to_string())
+        });
+        (user, made)
     }
 
     /// Makes a data center in a region of Alibaba Cloud with `10.<network>.0.0/16`.

@@ -35,11 +35,18 @@ pub struct Namespace {
 }
 
 impl Installation {
-    /// A namespace that names a residency (several are joined by `_`) and is confined for it.
+    /// A namespace that names a residency (several are joined by `_`), is confined for it, and whose pods are bound: an operator
+    /// that has just been started does not know that nothing in it is older, and holds them for twelve seconds.
     #[track_caller]
     pub fn governed(&self, residency: &str) -> Namespace {
         let namespace = self.namespace(&format!("{{{RESIDENCY}: {residency}}}"));
         namespace.is_confined();
+        if namespace.labels().get("domicile.dev/enforcement").is_some_and(|mode| mode == "Enforce") {
+            eventually(&format!("pods of {} are bound", namespace.name), SOON, || {
+                let held = namespace.annotation("domicile.dev/held-pods");
+                when(held != "*", || held)
+            });
+        }
         namespace
     }
 
