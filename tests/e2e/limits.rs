@@ -47,7 +47,8 @@ fn block(cidr: &str) -> Value {
 
 fn slice(addresses: &[&str]) -> Manifest {
     let endpoints: Vec<Value> = addresses.iter().map(|address| json!({"addresses": [address]})).collect();
-    json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "it"}, "addressType": "IPv4", "endpoints": endpoints})
+    let family = if addresses[0].contains(':') { "IPv6" } else { "IPv4" };
+    json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "it"}, "addressType": family, "endpoints": endpoints})
         .into()
 }
 
@@ -58,6 +59,9 @@ fn a_confinement_at_its_limits_stays_under_the_cost_limits() {
     let (space, _made) = at_its_limits(&stage);
     let last = network(CENTERS - 1, NETWORKS - 2);
     let inside = last.replace("/24", "/26");
+    let last_of_ipv6 = network(CENTERS - 1, NETWORKS - 1);
+    let inside_ipv6 = last_of_ipv6.replace("::/48", ":1::/64");
+    let there = last_of_ipv6.replace("::/48", "::7");
     let listed: Vec<Value> = (0..48).map(|number| block(&network(CENTERS - 1, number))).collect();
     let timed = |what: &str, manifest: &Manifest| {
         let start = Instant::now();
@@ -69,18 +73,22 @@ fn a_confinement_at_its_limits_stays_under_the_cost_limits() {
     for (what, manifest) in [
         ("a pod", space.pod("web")),
         ("a block inside the last of 4096 networks", policy(&[block(&inside)])),
+        ("a block inside the last IPv6 network", policy(&[block(&inside_ipv6)])),
         ("48 networks as they are listed", policy(&listed)),
         ("peers alone", policy(&[json!({"podSelector": {}})])),
         ("four endpoints", slice(&["172.31.254.4", "172.31.254.5", "172.31.252.4", "172.16.0.4"])),
+        ("four IPv6 endpoints", slice(&[&there, &there, "2001:db8:2000::7", &there])),
     ] {
         timed(what, &manifest).expected();
     }
     for (what, manifest, rule) in [
         ("a foreign block", policy(&[block("198.51.100.0/24")]), "[domicile/network-foreign]"),
+        ("a foreign IPv6 block", policy(&[block("2001:db9::/48")]), "[domicile/network-foreign]"),
         ("any address", policy(&[]), "[domicile/network-any]"),
         ("two blocks inside", policy(&[block(&inside), block("172.16.0.0/26")]), "[domicile/network-size]"),
         ("600 blocks", policy(&vec![block(&inside); 600]), "[domicile/network-size]"),
         ("a foreign endpoint", slice(&["198.51.100.7"]), "[domicile/endpoint]"),
+        ("a foreign IPv6 endpoint", slice(&["2001:db9::7"]), "[domicile/endpoint]"),
         ("a hundred endpoints", slice(&["172.16.0.4"; 100]), "[domicile/endpoint-count]"),
         (
             "a load balancer",

@@ -200,7 +200,18 @@ fn n12_what_governed_namespaces_serve_is_reached_by_the_control_plane_where_that
     stage.becomes("serving", "Compliant", "True"); // it breaks nothing
     let elsewhere = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "elsewhere"}}});
     let service = json!({"service": {"namespace": shop.name, "name": "hooks"}});
-    let served = stage.makes(webhooks("ValidatingWebhookConfiguration", &service, elsewhere));
+    // An operator of the tenant's makes it, whose role lets it.
+    let hooks = stage.service_account(&shop.name, "default");
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": fresh_name()},
+        "rules": [{"apiGroups": ["admissionregistration.k8s.io"], "resources": ["validatingwebhookconfigurations"], "verbs": ["create"]}]});
+    let role = stage.makes(Manifest(role));
+    let _bound = stage.makes(format!("{{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {{name: {}}}, roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {}}}, subjects: [{{kind: ServiceAccount, name: default, namespace: {}}}]}}", role.name(), role.name(), shop.name).as_str());
+    let webhook = webhooks("ValidatingWebhookConfiguration", &service, elsewhere);
+    eventually("the role is given", SOON, || {
+        let reply = hooks.try_create(&webhook);
+        when(reply.ok(), || reply.message)
+    });
+    let served = stage.lets_make(&hooks, &webhook);
     let subject = format!("Service {}/hooks", shop.name);
     let words = format!("it serves ValidatingWebhookConfiguration {}, and the API servers at {address}", served.name());
     finds(&stage, "serving", SERVED, "Unknown", &subject, &words);
@@ -226,6 +237,17 @@ fn n12_what_governed_namespaces_serve_is_reached_by_the_control_plane_where_that
     shop.accepts(policy("hooks", &own.to_string()));
     stage.becomes("serving", "Compliant", "True");
     passes(&stage, address, &web(&shop), 443);
+    // So is an API that the API servers pass on.
     served.deleted();
+    shop.delete(&NETWORK_POLICY, "hooks").expected();
+    stage.becomes("serving", "Compliant", "True");
+    let api = stage.makes(Manifest(json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+        "metadata": {"name": "v1.n12-served.example.com"},
+        "spec": {"group": "n12-served.example.com", "version": "v1", "groupPriorityMinimum": 10, "versionPriority": 10,
+            "insecureSkipTLSVerify": true, "service": {"namespace": shop.name, "name": "hooks"}}})));
+    let words = format!("it serves APIService v1.n12-served.example.com, and the API servers at {address}");
+    finds(&stage, "serving", SERVED, "Unknown", &subject, &words);
+    api.deleted();
+    stage.becomes("serving", "Compliant", "True");
     stage.forgets(center, "10.58.0.0/16");
 }

@@ -174,6 +174,9 @@ fn a_database_operator_makes_its_pods_claims_and_jobs() {
     if stage.mutates() {
         run_at_home(&stage, &space, "orders", 1);
         run_at_home(&stage, &space, "orders-initdb", 1);
+        let database = one_of(&space, "orders");
+        comes_to_pass(&stage, &database, SHANGHAI, 443);
+        assert!(!stage.passes(&database, INTERNET, 443), "its operator's own policy leads abroad");
     }
     volumes_are_at_home(&stage, &space, 1);
 }
