@@ -95,13 +95,17 @@ fn p3_p4_no_affinity_term_leads_out() {
 #[test]
 fn p4_a_pod_that_tolerates_every_taint_is_not_led_out() {
     let stage = alone();
-    let _nodes = stage.cluster.adds_nodes("- {name: frankfurt-t, region: eu-central-1, zone: eu-central-1a, providerID: eu-central-1.i-gw800009, addresses: [10.40.0.19], taints: [{key: a, value: b, effect: NoSchedule}]}\n");
+    let nodes = stage.cluster.adds_nodes("- {name: frankfurt-t, region: eu-central-1, zone: eu-central-1a, providerID: eu-central-1.i-gw800009, addresses: [10.40.0.19], taints: [{key: a, value: b, effect: NoSchedule}]}\n");
     let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
     let drawn = "{tolerations: [{operator: Exists}], nodeSelector: {kubernetes.io/hostname: frankfurt-t}}";
     free.accepts(bare_pod("drawn").with(&format!("spec: {drawn}")));
     assert_eq!(free.runs("drawn"), "frankfurt-t");
     shop.accepts(shop.pod("drawn").with(&format!("spec: {drawn}")));
     shop.fits_nowhere("drawn");
+    free.delete(&POD, "drawn").expected();
+    free.loses(&POD, "drawn");
+    drop(nodes);
+    stage.admin.sees_the_end_of(&NODE, "", "frankfurt-t");
 }
 
 #[test]
