@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Pod as WholePod, PodSpec};
-use kube::{
-    Api, Client,
-    api::{DeleteParams, EvictParams, PostParams, Preconditions},
+use k8s_openapi::{
+    api::{
+        core::v1::{Pod as WholePod, PodSpec},
+        policy::v1::Eviction as Asked,
+    },
+    apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Preconditions, Status},
 };
+use kube::{Api, Client, api::PostParams};
 
 use super::{Error, write::limited};
 use crate::{
@@ -62,7 +65,10 @@ pub async fn evict(client: Client, eviction: &Eviction) -> Result<Moved, Error> 
         Err(Error::NotFound) => return Ok(Moved::Changed),
         Err(error) => return Err(error),
     };
-    let metadata = live.metadata.clone();
+    let preconditions = Preconditions {
+        uid: live.metadata.uid.clone(), // the name may be another pod's in a moment
+        resource_version: live.metadata.resource_version.clone(),
+    };
     let now = Pod::from(LivePod::of(&live).map_err(kube::Error::SerdeError)?);
     if now.uid != pod.uid || now.node != pod.node || now.pins != pod.pins || now.terminating || !now.is_active() {
         return Ok(Moved::Changed);
@@ -71,10 +77,13 @@ pub async fn evict(client: Client, eviction: &Eviction) -> Result<Moved, Error> 
     if let Err(reason) = reachable(&spec, places, claims).and_then(|places| fits(&spec, now.asked, &places)) {
         return Ok(Moved::Left(reason));
     }
-    let preconditions = Preconditions { uid: metadata.uid, resource_version: metadata.resource_version };
-    let delete = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-    let parameters = EvictParams { delete_options: Some(delete), post_options: PostParams::default() };
-    match limited(pods.evict(&key.name, &parameters)).await {
+    // Not by `Api::evict`: kube 5.0 names the options as no API server reads them, and they were passed over without a word.
+    let asked = Asked {
+        metadata: ObjectMeta { name: Some(key.name.clone()), ..ObjectMeta::default() },
+        delete_options: Some(DeleteOptions { preconditions: Some(preconditions), ..DeleteOptions::default() }),
+    };
+    let options = PostParams::default();
+    match limited(pods.create_subresource::<_, Status>("eviction", &key.name, &options, &asked)).await {
         Ok(_) => Ok(Moved::Evicted),
         Err(Error::NotFound | Error::Conflict) => Ok(Moved::Changed),
         Err(Error::Refused(reason) | Error::Answered(429, reason)) => Ok(Moved::Left(reason)), // by a budget

@@ -49,7 +49,11 @@ fn p23_a_namespace_that_says_nothing_starts_nothing_until_someone_may_say_none()
     });
     refused.refused("[domicile/declassify]");
     stage.tenant.patch(&NAMESPACE, "", &none.name, &declassify).refused("[domicile/declassify]");
-    stage.admin.patch(&NAMESPACE, "", &none.name, &declassify).expected();
+    // The verb on one residency says nothing of data that belongs to none.
+    let (other, _role) = stage.with_verb("declassify", "mainland");
+    other.patch(&NAMESPACE, "", &none.name, &declassify).refused("[domicile/declassify]");
+    let (may, _role) = stage.with_verb("declassify", "");
+    may.patch(&NAMESPACE, "", &none.name, &declassify).expected();
     eventually("what is declassified starts", SOON, || {
         let reply = asks(&none);
         when(reply.ok(), || reply.message)

@@ -4,7 +4,7 @@ use domicile::observe::Claim;
 
 use super::{
     Comparison, OfAdmission,
-    ground::{Ground, Seen, typed},
+    ground::{Ground, Seen},
     words::{Json, just, list, object, one_of, words},
 };
 use crate::support::prelude::*;

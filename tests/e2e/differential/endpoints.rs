@@ -5,7 +5,7 @@ use proptest::strategy::Strategy as _;
 
 use super::{
     Comparison, OfAdmission,
-    ground::{Ground, Seen, typed},
+    ground::{Ground, Seen},
     words::{Json, either, just, list, object, one_of, words},
 };
 use crate::support::prelude::*;

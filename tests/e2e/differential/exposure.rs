@@ -5,7 +5,7 @@ use k8s_openapi::api::networking::v1::Ingress;
 
 use super::{
     Comparison,
-    ground::{Ground, Seen, typed},
+    ground::{Ground, Seen},
     words::{Json, either, just, labels, list, object, one_of, words},
 };
 use crate::support::prelude::*;

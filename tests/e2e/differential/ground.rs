@@ -61,11 +61,6 @@ pub struct Ground {
     _data_center: Made,
 }
 
-/// The object as its type.
-pub fn typed<T: DeserializeOwned>(object: &Value) -> T {
-    serde_json::from_value(object.clone()).unwrap_or_else(|error| panic!("{error}: {object}"))
-}
-
 fn all<T: DeserializeOwned, K>(stage: &Turn, kind: &Kind) -> BTreeMap<String, K>
 where
     K: From<T>,

@@ -6,7 +6,7 @@ use serde_json::Map;
 
 use super::{
     Comparison, OfAdmission,
-    ground::{Ground, Seen, typed},
+    ground::{Ground, Seen},
     words::{Json, either, just, labels, list, named, object, one_of, words},
 };
 use crate::support::prelude::*;

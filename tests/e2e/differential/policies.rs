@@ -8,7 +8,7 @@ use proptest::strategy::Strategy as _;
 
 use super::{
     Comparison,
-    ground::{Ground, Seen, typed},
+    ground::{Ground, Seen},
     words::{Json, either, just, labels, list, object, one_of, words},
 };
 use crate::support::prelude::*;

@@ -4,7 +4,7 @@ use domicile::observe::RoleBinding;
 
 use super::{
     Comparison,
-    ground::{Ground, Seen, typed},
+    ground::{Ground, Seen},
     words::{Json, either, just, list, object, one_of, words},
 };
 use crate::support::prelude::*;

@@ -8,6 +8,8 @@ use std::{
     thread,
 };
 
+use serde_json::Value;
+
 use super::{
     process::{scratch, spawn, succeed},
     tools::tools,
@@ -74,11 +76,16 @@ impl Cluster {
         .unwrap();
     }
 
-    /// The API server's audit log so far.
-    pub fn audit_log(&self) -> String {
+    /// What somebody has asked of the API server so far, not impersonating anybody: entries of its audit log.
+    pub fn asked_by(&self, user: &str) -> Vec<Value> {
         let path = self.directory().join("audit.log");
-        std::fs::read_to_string(&path)
-            .unwrap_or_else(|error| panic!("{}: {error}; start the cluster with --audit-log", path.display()))
+        let log = std::fs::read_to_string(&path)
+            .unwrap_or_else(|error| panic!("{}: {error}; start the cluster with --audit-log", path.display()));
+        let of_user = log.lines().filter(|line| line.contains(user)); // parsing is slow, and most lines are of others
+        of_user
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok()) // the last one may be half written
+            .filter(|entry| entry["user"]["username"] == user && entry["impersonatedUser"].is_null())
+            .collect()
     }
 
     /// Adds simulated nodes to the fleet, until the answer is dropped.

@@ -41,11 +41,12 @@ impl Installation {
         made
     }
 
-    /// Somebody who may do what tenants may, and beside that has one verb on one residency.
+    /// Somebody who may do what tenants may, and beside that has one verb on one residency, or on all where none is named.
     #[track_caller]
     pub fn with_verb(&self, verb: &str, residency: &str) -> (User, [Made; 2]) {
         let (api, name) = ("rbac.authorization.k8s.io", format!("may-{verb}-{}", fresh_name()));
-        let rule = json!({"apiGroups": ["domicile.dev"], "resources": ["dataresidencies"], "resourceNames": [residency], "verbs": [verb]});
+        let names: Vec<&str> = Some(residency).into_iter().filter(|name| !name.is_empty()).collect();
+        let rule = json!({"apiGroups": ["domicile.dev"], "resources": ["dataresidencies"], "resourceNames": names, "verbs": [verb]});
         let made = [
             json!({"apiVersion": format!("{api}/v1"), "kind": "ClusterRole", "metadata": {"name": name}, "rules": [rule]}),
             json!({"apiVersion": format!("{api}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": name},

@@ -1,5 +1,6 @@
 //! Manifests as tests write them: YAML, and small changes to YAML.
 
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::kinds::Kind;
@@ -69,6 +70,12 @@ impl From<&Self> for Manifest {
     fn from(other: &Self) -> Self {
         other.clone()
     }
+}
+
+/// The object as its type.
+#[track_caller]
+pub fn typed<T: DeserializeOwned>(object: &Value) -> T {
+    serde_json::from_value(object.clone()).unwrap_or_else(|error| panic!("{error}: {object}"))
 }
 
 /// Reads YAML.

@@ -24,7 +24,7 @@ pub mod prelude {
         add_on::{AddOn, add_on, all_served},
         installation::{CHART, Turn, alone, condition, residency, shared, to_install_anew, with_static_policies},
         made::{Made, data_center},
-        manifest::{Manifest, parse},
+        manifest::{Manifest, parse, typed},
         namespace::{Namespace, PIN, bare_pod, fresh_name},
         operator::OPERATOR,
         reply::{Reply, asks_for_another_try, rule},

@@ -69,6 +69,11 @@ impl User {
         Ok(Self { name: name.to_owned(), client, kubectl: Arc::new(kubectl) })
     }
 
+    /// What this user talks to the API server with, for the functions of the operator itself. It tries nothing twice.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     /// Runs kubectl as this user; the words are separated by blanks.
     pub fn kubectl(&self, words: &str) -> super::kubectl::Said {
         self.kubectl.run(words, "")
