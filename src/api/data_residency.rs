@@ -291,6 +291,10 @@ pub struct DataResidencyStatus {
     /// What enforces each leg in this cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enforced_by: Option<EnforcedBy>,
+    /// Which ways out are closed in this cluster, and by what: the routes of `domicile coverage`, but those whose kinds the
+    /// cluster does not serve. Only while the mode is Enforce; in other modes nothing is refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Routes>,
     /// The counts above as `kubectl get` shows them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
@@ -375,6 +379,20 @@ pub struct EnforcedBy {
     /// What fills in what a tenant left out: `MutatingAdmissionPolicy`, `Webhook`, or `None`, where tenants write it themselves.
     #[serde(default)]
     pub mutation: String,
+}
+
+/// Routes that stand alike.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Routes {
+    /// What closes them, for example `AdmissionPolicy`, `NetworkPolicy` or `ClusterNetworkPolicy`; `Audit only` where what breaks
+    /// the residency is found and told, `Not seen`, `Not enforced` or `Not enforceable`.
+    pub enforced_by: String,
+    /// Their ids, for example `P1`: placement (P), storage (S), network and access (N).
+    pub ids: Vec<String>,
+    /// What would close them, where they are open.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub remedy: String,
 }
 
 /// Counts as columns show them.

@@ -1,26 +1,22 @@
 //! `domicile coverage`: which routes are closed in a cluster, by what, and what would close the rest.
 
-use std::collections::BTreeSet;
-
 use clap::{Args, ValueEnum};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::{
     Api, Client, Config,
     api::PostParams,
     config::{InferConfigError, KubeConfigOptions, KubeconfigError},
-    core::GroupVersionKind,
-    discovery,
 };
 
 use super::{Error, receivers, say};
 use crate::{
-    controller::{canary, policies},
-    domain::keys,
-    policies::manifests,
-    report::{
-        coverage::{BY_KIND, Facts, coverage, markdown},
-        residency::CanarySeen,
+    controller::{
+        canary,
+        facts::{facts, served, serves_mutating_policies},
+        policies,
     },
+    domain::keys,
+    report::coverage::{Facts, coverage, markdown},
 };
 
 /// Which cluster is asked, and how the answer is told.
@@ -95,14 +91,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Error> {
         return say(&markdown());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let coverage = coverage(&runtime.block_on(facts(arguments))?);
+    let coverage = coverage(&runtime.block_on(ask(arguments))?);
     say(&match arguments.output {
         Output::Json => format!("{}\n", serde_json::to_string_pretty(&coverage).map_err(CoverageError::from)?),
         Output::Table | Output::Markdown => coverage.table(),
     })
 }
 
-async fn facts(arguments: &Arguments) -> Result<Facts, CoverageError> {
+async fn ask(arguments: &Arguments) -> Result<Facts, CoverageError> {
     crate::controller::install_crypto();
     let mut config = match &arguments.context {
         Some(name) => {
@@ -114,10 +110,8 @@ async fn facts(arguments: &Arguments) -> Result<Facts, CoverageError> {
     config.default_retry = false; // whoever waits wants to hear what is wrong
     let failed = |what| move |source| CoverageError::Request { what, source };
     let client = Client::try_from(config).map_err(failed("its version"))?;
-    let version = client.apiserver_version().await.map_err(failed("its version"))?;
-    let groups = served(&client).await.map_err(failed("its API groups"))?;
-    let kind = GroupVersionKind::gvk(policies::GROUP, "v1", "MutatingAdmissionPolicy");
-    let mutating = discovery::pinned_kind(&client, &kind).await.is_ok();
+    let served = served(&client).await.map_err(failed("its version and its API groups"))?;
+    let mutating = serves_mutating_policies(&client).await;
     check_rights(&client, &arguments.namespace, mutating).await?;
     let values = policies::tokens(&client, &arguments.namespace).await.map_err(|error| match error {
         kube::Error::Api(status) if status.code == 404 => CoverageError::NotThere(arguments.namespace.clone()),
@@ -128,37 +122,9 @@ async fn facts(arguments: &Arguments) -> Result<Facts, CoverageError> {
         source => CoverageError::Request { what: "what it says to a canary", source },
     };
     let seen = canary::look(&client).await.map_err(no_canary)?;
-    let pod_security = canary::pod_security(&client).await.map_err(no_canary)?;
-    let loaded = seen.loaded.as_deref();
-    let installed = policies::look(&client, &arguments.namespace, mutating, loaded).await?;
-    Ok(Facts {
-        minor: (version.major == "1").then(|| version.minor.trim_end_matches('+').parse().ok()).flatten(),
-        version: version.git_version,
-        policies: Some(&installed).into(),
-        static_manifests: loaded.is_some_and(|loaded| loaded == manifests::identity(&values)),
-        canary: CanarySeen { refused: seen.refused, mutation: seen.mutation },
-        pod_security,
-        groups,
-        values,
-        sent: receivers::read(&client).await.map_err(failed("its webhooks, APIServices and conversions"))?,
-    })
-}
-
-/// The API groups that are served, and which of the kinds that a group may be served without.
-async fn served(client: &Client) -> Result<BTreeSet<String>, kube::Error> {
-    let list = client.list_api_groups().await?;
-    let mut served: BTreeSet<String> = list.groups.into_iter().map(|group| group.name).collect();
-    for (version, kind) in BY_KIND {
-        let resources = match client.list_api_group_resources(version).await {
-            Ok(list) => list.resources,
-            Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
-            Err(error) => return Err(error),
-        };
-        if resources.iter().any(|resource| kind.split('.').next() == Some(resource.name.as_str())) {
-            served.insert(kind.to_owned());
-        }
-    }
-    Ok(served)
+    let installed = policies::look(&client, &values, mutating, seen.loaded.as_deref()).await?;
+    let sent = receivers::read(&client).await.map_err(failed("its webhooks, APIServices and conversions"))?;
+    Ok(Facts { sent, ..facts(served, values, &seen, Some(&installed)) })
 }
 
 /// Asks for every right at once, so that whoever lacks some is told of all.

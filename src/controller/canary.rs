@@ -4,7 +4,8 @@
 //! must be refused by the rule against that. The other is plain; where it is pinned it comes as far as the quota of the
 //! canary namespace, which lets no pod in, and where it is not the placement rule refuses it. Who pinned it the webhook says
 //! in a warning, which comes with the answer; the API server's own policies go before the webhook and leave it nothing to do. A
-//! third pod asks which set of policies the API server has loaded from its own files, if any: it answers by refusing.
+//! third pod asks which set of policies the API server has loaded from its own files, if any: it answers by refusing. A
+//! fourth is in its host's network, which Pod Security forbids where it is enforced.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -30,6 +31,8 @@ pub struct Seen {
     pub mutation: Option<Mutation>,
     /// Which set of static policies is loaded; `None` where none answered.
     pub loaded: Option<String>,
+    /// Whether the pod that Pod Security forbids in governed namespaces was refused by that.
+    pub pod_security: bool,
 }
 
 /// Asks.
@@ -40,24 +43,16 @@ pub async fn look(client: &Client) -> Result<Seen, kube::Error> {
     let pin = json!({"nodeSelector": {keys::node_residency(keys::CANARY_RESIDENCY): "true"}});
     let bound = ask(client, json!({}), json!({"nodeName": "canary"})).await?;
     let plain = ask(client, json!({}), json!({})).await?;
-    let asking = ask(client, json!({keys::ASKS: keys::ASKS_FOR_POLICIES}), pin).await?;
+    let asking = ask(client, json!({keys::ASKS: keys::ASKS_FOR_POLICIES}), pin.clone()).await?;
+    let mut in_the_hosts_network = pin;
+    in_the_hosts_network["hostNetwork"] = json!(true);
+    let insecure = ask(client, json!({}), in_the_hosts_network).await?;
     Ok(Seen {
         refused: bound.message.contains("[domicile/node-name]"),
         mutation: mutation(&plain),
         loaded: manifests::told_identity(&asking.message).map(str::to_owned),
+        pod_security: insecure.message.contains("violates PodSecurity"),
     })
-}
-
-/// Asks whether Pod Security is enforced in governed namespaces: by a pod that it forbids there.
-///
-/// # Errors
-/// When the API server does not answer.
-pub async fn pod_security(client: &Client) -> Result<bool, kube::Error> {
-    let spec = json!({
-        "hostNetwork": true,
-        "nodeSelector": {keys::node_residency(keys::CANARY_RESIDENCY): "true"},
-    });
-    Ok(ask(client, json!({}), spec).await?.message.contains("violates PodSecurity"))
 }
 
 /// What the API server says to a pod in the canary namespace.

@@ -10,6 +10,7 @@ mod class;
 mod cluster_policy;
 mod delta;
 mod eviction;
+pub mod facts;
 mod judge;
 mod memory;
 mod namespace;

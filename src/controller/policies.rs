@@ -67,19 +67,13 @@ pub enum Error {
     File(#[from] policies::Error),
 }
 
-/// Looks at every policy and binding; `mutating` where the API server serves mutating ones, `loaded` is the set that it was
-/// seen to have loaded from its own files.
+/// Looks at every policy and binding. `tokens` are what the chart put for theirs, `mutating` says whether the API server serves
+/// mutating ones, `loaded` is the set that it was seen to have loaded from its own files.
 ///
 /// # Errors
 /// Why it could not be looked.
-pub async fn look(
-    client: &Client,
-    own_namespace: &str,
-    mutating: bool,
-    loaded: Option<&str>,
-) -> Result<Installed, Error> {
-    let tokens = tokens(client, own_namespace).await?;
-    let as_built = loaded.map(|loaded| loaded == manifests::identity(&tokens));
+pub async fn look(client: &Client, tokens: &Tokens, mutating: bool, loaded: Option<&str>) -> Result<Installed, Error> {
+    let as_built = loaded.map(|loaded| loaded == manifests::identity(tokens));
     if tokens.get(values::SOURCE).is_some_and(|source| *source == values::Source::Static.to_string()) {
         return Ok(match as_built {
             Some(true) => Installed::Static,
@@ -87,7 +81,7 @@ pub async fn look(
             None => Installed::StaticNotSeen,
         });
     }
-    let mut differs = differing(client, &tokens, mutating).await?;
+    let mut differs = differing(client, tokens, mutating).await?;
     if as_built == Some(false) {
         differs.push(STATIC.to_owned()); // both judge, and must agree
     }

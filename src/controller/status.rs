@@ -110,7 +110,7 @@ fn about<K: Resource>(kind: &'static str, name: &str, object: &K) -> Subject {
 fn outcome<'a>(
     world: &'a World,
     judged: &'a BTreeMap<String, Judged>,
-    surroundings: &Surroundings,
+    surroundings: &'a Surroundings,
     name: &'a str,
 ) -> Option<Outcome<'a>> {
     let (residency, resolved) = (world.snapshot.residencies.get(name)?, world.residencies.get(name)?);
@@ -156,6 +156,7 @@ fn outcome<'a>(
         api_servers_not_permitted: api_servers_not_permitted(world, resolved),
         dns_elsewhere: dns_elsewhere(world, resolved),
         network: cluster_policy::tier(world, name),
+        routes: &surroundings.routes,
         unseen: &world.unseen,
         deleting: residency.metadata.deletion_timestamp.is_some(),
     })

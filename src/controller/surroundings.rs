@@ -4,14 +4,15 @@
 
 use std::time::Duration;
 
-use kube::{Client, core::GroupVersionKind, discovery};
+use kube::Client;
 use tokio::{sync::watch, time::timeout};
 
 use super::{
     canary,
+    facts::{Served, facts, served, serves_mutating_policies},
     policies::{self, Installed},
 };
-use crate::domain::Mutation;
+use crate::{api::data_residency::Routes, domain::Mutation, policies::Tokens, report::routes::routes};
 
 /// The wait while the canary has not answered clearly: its namespace may just be being confined.
 const SOON: Duration = Duration::from_millis(300);
@@ -30,6 +31,8 @@ pub struct Surroundings {
     pub installed: Option<Installed>,
     /// The canary.
     pub canary: canary::Seen,
+    /// How the ways out stand in this cluster; nothing where that could not be told.
+    pub routes: Vec<Routes>,
 }
 
 /// Starts looking; ends when the receiver is dropped. `has_webhook` says whether this operator serves the webhook.
@@ -40,11 +43,12 @@ pub fn start(client: &Client, own_namespace: &str, has_webhook: bool) -> watch::
     tokio::spawn(async move {
         let mut misses = 0;
         loop {
-            let mut found = timeout(LIMIT, look(&client, &own_namespace)).await.unwrap_or_else(|_| {
+            let mut looked = timeout(LIMIT, look(&client, &own_namespace)).await.unwrap_or_else(|_| {
                 tracing::warn!("the API server does not say how the admission policies stand");
-                Surroundings::default()
+                Look::default()
             });
-            found.canary.mutation = found.canary.mutation.and_then(|seen| believed(seen, &mut misses, has_webhook));
+            looked.canary.mutation = looked.canary.mutation.and_then(|seen| believed(seen, &mut misses, has_webhook));
+            let found = looked.surroundings();
             let clear = found.installed.is_some() && found.canary.refused && found.canary.mutation.is_some();
             sink.send_if_modified(|known| {
                 let news = known.as_ref() != Some(&found);
@@ -70,24 +74,40 @@ fn believed(seen: Mutation, misses: &mut u32, has_webhook: bool) -> Option<Mutat
     (*misses >= MISSES).then_some(seen)
 }
 
-async fn look(client: &Client, own_namespace: &str) -> Surroundings {
-    let kind = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", "MutatingAdmissionPolicy");
-    let mutating = discovery::pinned_kind(client, &kind).await.is_ok();
-    let canary = match canary::look(client).await {
-        Ok(seen) => seen,
-        Err(error) => {
-            tracing::warn!(%error, "cannot ask the API server about the canary");
-            canary::Seen::default()
+/// What one look brings: everything but what is made of it.
+#[derive(Debug, Default)]
+struct Look {
+    installed: Option<Installed>,
+    canary: canary::Seen,
+    served: Option<Served>,
+    values: Option<Tokens>,
+}
+
+impl Look {
+    fn surroundings(self) -> Surroundings {
+        let Self { installed, canary, served, values } = self;
+        let known = served.zip(values);
+        let routes = known.map(|(served, values)| routes(&facts(served, values, &canary, installed.as_ref())));
+        Surroundings { installed, canary, routes: routes.unwrap_or_default() }
+    }
+}
+
+async fn look(client: &Client, own_namespace: &str) -> Look {
+    let mutating = serves_mutating_policies(client).await;
+    let canary = answer("the canary", canary::look(client).await).unwrap_or_default();
+    let values = answer("the values of the policies", policies::tokens(client, own_namespace).await);
+    let installed = match &values {
+        Some(values) => {
+            let looked = policies::look(client, values, mutating, canary.loaded.as_deref()).await;
+            answer("the installed policies", looked)
         }
+        None => None,
     };
-    let installed = match policies::look(client, own_namespace, mutating, canary.loaded.as_deref()).await {
-        Ok(installed) => Some(installed),
-        Err(error) => {
-            tracing::warn!(%error, "cannot read the installed policies");
-            None
-        }
-    };
-    Surroundings { installed, canary }
+    Look { installed, canary, served: answer("what it serves", served(client).await), values }
+}
+
+fn answer<T>(what: &str, answer: Result<T, impl std::fmt::Display>) -> Option<T> {
+    answer.inspect_err(|error| tracing::warn!(%error, "cannot ask the API server for {what}")).ok()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{
     receivers::Sent,
-    residency::{CanarySeen, PoliciesSeen},
+    residency::{CanarySeen, NetworkTier, PoliciesSeen},
     some_of,
 };
 use crate::{
@@ -124,7 +124,9 @@ fn row(route: &'static Route, facts: &Facts) -> Row {
     let (state, instead) = state(route, facts);
     let enforced_by = match state {
         // Domicile uses it wherever it is served; whether it stands for a residency says its status.
-        State::PluginNotSeen if facts.groups.contains(CLUSTER_NETWORK_POLICY) => "ClusterNetworkPolicy".to_owned(),
+        State::PluginNotSeen if facts.groups.contains(CLUSTER_NETWORK_POLICY) => {
+            NetworkTier::ClusterNetworkPolicy.name().to_owned()
+        }
         State::Enforced | State::PluginNotSeen => format!("{:?}", route.by),
         State::Audited => "Audit only".to_owned(),
         State::NotSeen => "Not seen".to_owned(),
@@ -326,10 +328,10 @@ pub fn markdown() -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn well() -> Facts {
+    pub fn well() -> Facts {
         Facts {
             version: "v1.37.2".into(),
             minor: Some(37),

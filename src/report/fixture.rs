@@ -6,7 +6,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::residency::{CanarySeen, NamespaceOutcome, NetworkTier, Outcome, PoliciesSeen, status};
 use crate::{
-    api::DataResidency,
+    api::{DataResidency, data_residency::Routes},
     audit::Counted,
     domain::{Finding, Leg, Mode, Mutation, Subject, Verdict},
     resolve::{Residency, UnknownKey},
@@ -58,6 +58,7 @@ pub(super) struct Seen {
     pub api_servers_not_permitted: Vec<String>,
     pub dns_elsewhere: Vec<String>,
     pub network: NetworkTier,
+    pub routes: Vec<Routes>,
     pub unseen: BTreeMap<String, String>,
     /// In each of the two.
     pub counted: Counted,
@@ -91,6 +92,7 @@ impl Seen {
             api_servers_not_permitted: vec![],
             dns_elsewhere: vec![],
             network: NetworkTier::NetworkPolicy(None),
+            routes: vec![],
             unseen: BTreeMap::new(),
             counted: Counted::default(),
             deleting: false,
@@ -126,6 +128,7 @@ impl Seen {
             api_servers_not_permitted: self.api_servers_not_permitted.clone(),
             dns_elsewhere: self.dns_elsewhere.clone(),
             network: self.network.clone(),
+            routes: &self.routes,
             unseen: &self.unseen,
             deleting: self.deleting,
         }

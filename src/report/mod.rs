@@ -12,6 +12,7 @@ mod fixture;
 mod legs;
 pub mod receivers;
 pub mod residency;
+pub mod routes;
 mod unsaid;
 
 /// `text`, cut to `limit` bytes at the border of a character.

@@ -10,12 +10,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::{
     conditions::{self, Judgement, Status},
     cut, legs,
+    routes::isolated_by,
 };
 use crate::{
     api::{
         self, DataResidency, DataResidencyStatus,
         conditions::{ACCEPTED, COMPLIANT, NETWORK_ENFORCED, PLACEMENT_ENFORCED, READY, STORAGE_ENFORCED},
-        data_residency::{EligibleNodes, EnforcedBy, Findings, GovernedCounts, NamespaceCounts, Summary},
+        data_residency::{EligibleNodes, EnforcedBy, Findings, GovernedCounts, NamespaceCounts, Routes, Summary},
     },
     audit::Counted,
     domain::{Finding, Mode, Mutation},
@@ -56,6 +57,8 @@ pub struct Outcome<'a> {
     pub dns_elsewhere: Vec<String>,
     /// What isolates the network.
     pub network: NetworkTier,
+    /// How the ways out stand in this cluster; nothing where that is not known.
+    pub routes: &'a [Routes],
     /// Kinds whose watches keep failing, and why.
     pub unseen: &'a BTreeMap<String, String>,
     /// Whether it is being deleted.
@@ -69,6 +72,16 @@ pub enum NetworkTier {
     NetworkPolicy(Option<String>),
     /// A ClusterNetworkPolicy for each as well, which no tenant's policy opens.
     ClusterNetworkPolicy,
+}
+
+impl NetworkTier {
+    /// The kind, as statuses name it.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::NetworkPolicy(_) => "NetworkPolicy",
+            Self::ClusterNetworkPolicy => "ClusterNetworkPolicy",
+        }
+    }
 }
 
 /// What was seen of one namespace that names the residency.
@@ -150,6 +163,7 @@ pub fn status(outcome: &Outcome<'_>, now: &Time) -> DataResidencyStatus {
         api_servers_not_permitted: _,
         dns_elsewhere: _,
         network: tier,
+        routes,
         unseen: _,
         deleting,
     } = outcome;
@@ -188,6 +202,7 @@ pub fn status(outcome: &Outcome<'_>, now: &Time) -> DataResidencyStatus {
         governed: Some(governed(namespaces)),
         findings: Some(listed(&findings, outcome.counted())),
         enforced_by: Some(enforced_by),
+        routes: if resolved.mode == Mode::Enforce { isolated_by(tier, routes) } else { Vec::new() },
         conditions: conditions::set(old, judgements, residency.metadata.generation, now),
     }
 }
@@ -285,13 +300,9 @@ fn mutation(seen: Option<Mutation>) -> &'static str {
 /// Network policies stand and nothing opens them; whether the network's plugin heeds them is what the condition says.
 fn network_enforcer(mode: Mode, leg: &Judgement, tier: &NetworkTier) -> String {
     let stand = leg.status == Status::True || legs::is_about_the_plugin(leg);
-    let by = match tier {
-        NetworkTier::NetworkPolicy(_) => "NetworkPolicy",
-        NetworkTier::ClusterNetworkPolicy => "ClusterNetworkPolicy",
-    };
     match mode {
-        Mode::Enforce if stand => by.to_owned(),
-        _ => enforcer(mode, leg, by),
+        Mode::Enforce if stand => tier.name().to_owned(),
+        _ => enforcer(mode, leg, tier.name()),
     }
 }
 

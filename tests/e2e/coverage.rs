@@ -1,6 +1,6 @@
 //! `domicile coverage`: what is told of a cluster is what is so there.
 
-use std::process::Command;
+use std::{collections::BTreeMap, process::Command};
 
 use crate::support::{
     prelude::*,
@@ -66,6 +66,40 @@ fn a_healthy_cluster_is_told_route_by_route() {
     }
     let filled_in = seen.as_str().filter(|_| stage.mutates()).map(|by| format!("Here it is added by: {by}."));
     assert!(filled_in.is_none_or(|words| table.contains(&words)), "{table}");
+}
+
+/// For whoever looks with kubectl alone: what the command says stands in the status, too.
+#[test]
+fn a_status_tells_the_routes_as_the_command_does() {
+    let stage = shared();
+    let _watching = stage.makes_residency("routes-untold", "{jurisdictions: [CN], enforcement: Warn}");
+    eventually("the status and the command agree", SOON, || {
+        let told = told(&stage);
+        let rows = told["routes"].as_array().unwrap();
+        let there = rows.iter().filter(|row| row["state"] != "NotServed");
+        let of_command: BTreeMap<String, Value> =
+            there.map(|row| (row["id"].as_str().unwrap().to_owned(), row["enforcedBy"].clone())).collect();
+        let status = stage.admin.get(&DATA_RESIDENCY, "", "mainland")["status"].clone();
+        let groups = status["routes"].as_array().cloned().unwrap_or_default();
+        let each = groups.iter().flat_map(|group| {
+            group["ids"].as_array().unwrap().iter().map(move |id| (id.as_str().unwrap().to_owned(), group))
+        });
+        let of_status: BTreeMap<String, &Value> = each.collect();
+        let by = |group: &&Value| group["enforcedBy"].clone();
+        let same = of_status.len() == of_command.len()
+            && of_command.iter().all(|(id, word)| of_status.get(id).map(by).as_ref() == Some(word));
+        when(same, || format!("{groups:?}\n{of_command:?}"))?;
+        // What is not closed says what would close it, in the same words.
+        let remedy = |id: &str| of_status[id]["remedy"].as_str().unwrap_or_default().to_owned();
+        assert_eq!(remedy("P1"), "");
+        for id in ["N17", "P23", "P12", "S4", "S19"] {
+            assert_eq!(remedy(id), route(&told, id)["rest"].as_str().unwrap(), "{id}");
+            assert!(!remedy(id).is_empty(), "{id}");
+        }
+        Ok(())
+    });
+    let warning = stage.admin.get(&DATA_RESIDENCY, "", "routes-untold");
+    assert!(warning["status"]["routes"].is_null(), "nothing is refused in Warn: {}", warning["status"]["routes"]);
 }
 
 #[test]

@@ -1,0 +1,94 @@
+//! The routes in a residency's status: what `domicile coverage` tells of the cluster, put together where it is the same.
+
+use std::collections::BTreeMap;
+
+use super::{
+    coverage::{Coverage, Facts, State, coverage},
+    residency::NetworkTier,
+};
+use crate::api::data_residency::Routes;
+
+/// What is told of a cluster, what is closed first.
+#[must_use]
+pub fn routes(facts: &Facts) -> Vec<Routes> {
+    let Coverage { routes, .. } = coverage(facts);
+    let mut alike: BTreeMap<(State, String, String), Vec<String>> = BTreeMap::new();
+    for row in routes.into_iter().filter(|row| row.state != State::NotServed) {
+        let remedy = if row.state == State::Enforced { String::new() } else { row.rest };
+        alike.entry((row.state, row.enforced_by, remedy)).or_default().push(row.id.to_owned());
+    }
+    let told = |((_, enforced_by, remedy), ids)| Routes { enforced_by, ids, remedy };
+    alike.into_iter().map(told).collect()
+}
+
+/// The same for one residency, which may use less than the cluster serves.
+#[must_use]
+pub(super) fn isolated_by(tier: &NetworkTier, routes: &[Routes]) -> Vec<Routes> {
+    let mut routes = routes.to_vec();
+    for one in routes.iter_mut().filter(|one| one.enforced_by == NetworkTier::ClusterNetworkPolicy.name()) {
+        tier.name().clone_into(&mut one.enforced_by);
+    }
+    routes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::Mode,
+        report::{
+            coverage::{BY_KIND, tests::well},
+            fixture::{Seen, at},
+            residency::{PoliciesSeen, status},
+        },
+    };
+
+    #[track_caller]
+    fn of<'a>(routes: &'a [Routes], id: &str) -> &'a Routes {
+        routes.iter().find(|one| one.ids.iter().any(|own| own == id)).unwrap()
+    }
+
+    #[test]
+    fn every_route_that_is_there_is_told_once_and_what_is_open_with_its_remedy() {
+        let told = routes(&well());
+        assert_eq!(told[0].enforced_by, "AdmissionPolicy");
+        assert!(told[0].ids.starts_with(&["P1".to_owned(), "P2".to_owned()]) && told[0].remedy.is_empty());
+        let mut ids: Vec<&String> = told.iter().flat_map(|one| &one.ids).collect();
+        ids.sort();
+        ids.dedup();
+        let there = coverage(&well()).routes.into_iter().filter(|row| row.state != State::NotServed).count();
+        assert_eq!((ids.len(), told.iter().map(|one| one.ids.len()).sum::<usize>()), (there, there));
+        for (id, by) in [
+            ("N3a", "PodSecurity"),
+            ("S19", "NetworkPolicy"),
+            ("S4", "Audit only"),
+            ("P12", "Not enforceable"),
+            ("P23", "Not enforced"),
+        ] {
+            assert_eq!(of(&told, id).enforced_by, by);
+            assert_eq!(of(&told, id).remedy.is_empty(), by == "PodSecurity", "{id}");
+        }
+    }
+
+    #[test]
+    fn a_status_tells_them_where_something_is_refused() {
+        let told = |mode, network| {
+            let facts = Facts { groups: [BY_KIND[1].1.to_owned()].into(), ..well() };
+            let mut seen = Seen { mode, network, routes: routes(&facts), ..Seen::well() };
+            status(&seen.outcome(), &at(1)).routes
+        };
+        let by = |tier| of(&told(Mode::Enforce, tier), "S19").enforced_by.clone();
+        assert_eq!(by(NetworkTier::ClusterNetworkPolicy), "ClusterNetworkPolicy");
+        assert_eq!(by(NetworkTier::NetworkPolicy(Some("it does not fit".into()))), "NetworkPolicy");
+        assert!(told(Mode::Warn, NetworkTier::ClusterNetworkPolicy).is_empty());
+    }
+
+    #[test]
+    fn where_the_policies_are_gone_nothing_is_told_to_be_closed() {
+        let facts =
+            Facts { policies: PoliciesSeen::Differs(vec!["ValidatingAdmissionPolicy domicile-pods".into()]), ..well() };
+        let told = routes(&facts);
+        assert_eq!(of(&told, "P1").enforced_by, "Not enforced");
+        assert!(of(&told, "P1").remedy.contains("domicile-pods"));
+    }
+}
