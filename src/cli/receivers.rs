@@ -45,12 +45,11 @@ pub async fn read(client: &Client) -> Result<Sent, kube::Error> {
         .filter(|space| Named::parse(space.labels().get(keys::RESIDENCY).map(String::as_str)) != Named::Nothing)
         .map(|space| space.name_any())
         .collect();
-    let ungoverned = |target: &Target| match target {
-        Target::Service(key) if !governed.contains(&key.namespace) => Some(key.clone()),
-        Target::Service(_) | Target::Address(..) | Target::Host(_) => None,
-    };
+    let is_governed = |key: &&Key| governed.contains(&key.namespace);
+    let services = targets.iter().chain(&converting).filter_map(service);
     Ok(Sent {
-        services: targets.iter().chain(&converting).filter_map(ungoverned).collect(),
+        services: services.filter(|key| !is_governed(key)).cloned().collect(),
+        serving: converting.iter().filter_map(service).filter(is_governed).cloned().collect(),
         converting: converting.iter().filter_map(host).collect(),
         unread,
     })
@@ -61,6 +60,13 @@ fn converter(definition: CustomResourceDefinition) -> Option<Target> {
     let config = definition.spec.conversion?.webhook?.client_config?;
     let service = config.service.map(|service| Key::new(&service.namespace, &service.name));
     (definition.spec.scope == "Namespaced").then(|| target(service, config.url))
+}
+
+fn service(target: &Target) -> Option<&Key> {
+    match target {
+        Target::Service(key) => Some(key),
+        Target::Address(..) | Target::Host(_) => None,
+    }
 }
 
 fn host(target: &Target) -> Option<String> {

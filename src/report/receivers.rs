@@ -10,6 +10,8 @@ use crate::observe::Key;
 pub struct Sent {
     /// Services, in namespaces that name no residency, behind which webhooks, APIServices and conversions are served.
     pub services: BTreeSet<Key>,
+    /// Services in governed namespaces that convert custom resources.
+    pub serving: BTreeSet<Key>,
     /// Hosts outside the cluster that convert custom resources.
     pub converting: BTreeSet<String>,
     /// Kinds that could not be read.
@@ -26,6 +28,13 @@ impl Sent {
             let (number, names) = (names.len(), some_of(names.iter().map(String::as_str)));
             let what = if number == 1 { "Service" } else { "Services" };
             sentences.push(format!("Objects go to {number} {what} in namespaces that name no residency: {names}."));
+        }
+        if !self.serving.is_empty() {
+            let names: Vec<String> = self.serving.iter().map(ToString::to_string).collect();
+            let names = some_of(names.iter().map(String::as_str));
+            sentences.push(format!(
+                "Governed namespaces convert custom resources ({names}): API servers reach them where a DataCenter names their addresses (spec.controlPlane.addresses)."
+            ));
         }
         if !self.converting.is_empty() {
             let hosts = some_of(self.converting.iter().map(String::as_str));
@@ -47,12 +56,15 @@ mod tests {
         assert_eq!(Sent::default().in_words(), "");
         let sent = Sent {
             services: [Key::new("kyverno", "kyverno-svc")].into(),
+            serving: [Key::new("shop", "hooks")].into(),
             converting: ["hooks.example.com".to_owned()].into(),
             unread: vec!["apiservices"],
         };
         assert_eq!(
             sent.in_words(),
             "Objects go to 1 Service in namespaces that name no residency: kyverno/kyverno-svc. \
+             Governed namespaces convert custom resources (shop/hooks): API servers reach them where a DataCenter names \
+             their addresses (spec.controlPlane.addresses). \
              Custom resources are converted outside the cluster: hooks.example.com. \
              You may not list apiservices, so those were not read."
         );

@@ -131,16 +131,23 @@ fn n12_conversions_are_named_by_coverage() {
     let stage = shared();
     let (group, plural) = ("n12-conversion.example.com", "ways");
     let version = |name: &str, storage: bool| json!({"name": name, "served": true, "storage": storage, "schema": {"openAPIV3Schema": {"type": "object"}}});
-    let _definition =
+    let definition =
         stage.makes(Manifest(json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": format!("{plural}.{group}")},
         "spec": {"group": group, "scope": "Namespaced", "names": {"kind": "Way", "plural": plural},
             "versions": [version("v1", true), version("v2", false)],
             "conversion": {"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"],
                 "clientConfig": {"url": "https://converts.example.com/a"}}}}})));
-    let told = coverage::told(&stage);
-    let rest = coverage::route(&told, "N12")["rest"].as_str().unwrap();
+    let told = || coverage::route(&coverage::told(&stage), "N12")["rest"].as_str().unwrap().to_owned();
+    let rest = told();
     assert!(rest.contains("converted outside the cluster") && rest.contains("converts.example.com"), "{rest}");
+    // One that a governed namespace serves leads nowhere, and is told for what it needs.
+    let shop = stage.governed("mainland");
+    let service = json!({"url": null, "service": {"namespace": shop.name, "name": "hooks"}});
+    definition.becomes(&json!({"spec": {"conversion": {"webhook": {"clientConfig": service}}}}).to_string());
+    let (rest, own) = (told(), format!("{}/hooks", shop.name));
+    assert!(rest.contains("Governed namespaces convert") && rest.contains("controlPlane.addresses"), "{rest}");
+    assert!(rest.contains(&own) && !rest.contains("converts.example.com"), "{rest}");
 }
 
 /// Where the API servers stand, as they tell it. Those of the tests stand at a loopback address, which endpoints cannot tell:

@@ -107,9 +107,9 @@ fn other_labels_are_free() {
     stage.admin.patch(&NODE, "", "shanghai-a", &json!({"metadata": {"labels": {"example.com/rack": null}}})).expected();
 }
 
-/// P10: what a provisioner sets when a node registers is verified, and taken away if it is not so.
+/// What a provisioner sets when a node registers is verified, and taken away if it is not so.
 #[test]
-fn a_node_provisioner_that_errs_is_corrected() {
+fn p10_a_node_provisioner_that_errs_is_corrected() {
     let stage = to_install_anew();
     let provisioner = stage.user("karpenter", &["system:masters"]);
     let foreign = fresh_name();

@@ -133,7 +133,7 @@ fn status_says_what_fills_in_what_is_left_out() {
 
 /// With the operator dead nothing is mutated before 1.36: what is written whole passes, and a refusal says what to write.
 #[test]
-fn without_the_webhook_what_is_written_whole_passes_and_the_rest_is_told_what_to_add() {
+fn n19_without_the_webhook_what_is_written_whole_passes_and_the_rest_is_told_what_to_add() {
     let stage = alone();
     let mut shop = stage.governed("mainland");
     let wide = "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: wide}, spec: {podSelector: {}, policyTypes: [Egress], egress: [{}]}}";
