@@ -16,7 +16,7 @@ pub mod keys;
 pub mod residencies;
 pub mod routes;
 
-pub use add_ons::AddOn;
+pub use add_ons::{ADD_ONS, AddOn, Does};
 pub use catalogue::{Catalogue, Place};
 pub use cidr::Cidr;
 pub use confinement::{Confinement, Exposure, Ingress, Mode, Mutation, Permitting, TenantPolicies};

@@ -14,7 +14,7 @@ use super::{
     sent::Reads,
     served::Following,
 };
-use crate::domain::add_ons::{ADD_ONS, AddOn, Does};
+use crate::domain::{ADD_ONS, AddOn, Does};
 
 /// The mesh itself, as Istio names it among gateways.
 const MESH: &str = "mesh";

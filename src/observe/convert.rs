@@ -301,11 +301,12 @@ impl From<rbac::RoleBinding> for RoleBinding {
     }
 }
 
-/// A subject that stands for ServiceAccounts, for kubelets or for everybody; people and their groups are RBAC's.
+/// A subject that stands for ServiceAccounts, for kubelets or for everybody; people and their groups are RBAC's, and an account
+/// that names no namespace is of the RoleBinding's own.
 fn reach(subject: &rbac::Subject) -> Option<Reach> {
     let name = subject.name.as_str();
     let home = match subject.kind.as_str() {
-        "ServiceAccount" => Some(third(subject.namespace.as_deref().unwrap_or("-"))),
+        "ServiceAccount" => Some(third(subject.namespace.as_deref().filter(|own| !own.is_empty())?)),
         "User" if name == "system:anonymous" || OF_NODES.iter().any(|prefix| name.starts_with(prefix)) => None,
         "User" => Some(third(name.strip_prefix("system:serviceaccount:")?)),
         "Group" if ANYWHERE.contains(&name) || name.starts_with("system:bootstrappers:") => None,

@@ -152,7 +152,9 @@ fn m25_a_role_binding_gives_foreign_service_accounts_nothing() {
     let own = format!("{{kind: ServiceAccount, name: default, namespace: {}}}", shop.name);
     let person = format!("{{kind: User, {rbac}, name: li-wei}}");
     let system = "{kind: ServiceAccount, name: generic-garbage-collector, namespace: kube-system}".to_owned();
-    for subject in [own, person, system] {
+    // RBAC reads it so, and published manifests leave it out.
+    let unnamed = "{kind: ServiceAccount, name: default}".to_owned();
+    for subject in [own, unnamed, person, system] {
         stage.tenant.try_create(&binding(&subject).in_namespace(&shop.name)).expected();
     }
 }

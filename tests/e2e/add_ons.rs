@@ -1,38 +1,28 @@
 //! Kinds that add-ons serve: policies of network plugins, routes from outside, exports, grants (routes N2, N7, N10, S13).
 
+use domicile::domain::{ADD_ONS, Does};
+
 use crate::support::prelude::*;
 
-/// N2, N7, N10: other kinds of policy, routes from outside and exports, where an add-on serves them.
+/// N2, N7, N10, S13: every kind that is judged, where an add-on serves it. In one version each: the policies ask for none.
 #[test]
-fn n2_n10_kinds_of_add_ons_open_nothing() {
+fn n2_n10_s13_kinds_of_add_ons_open_nothing() {
     let stage = shared();
     let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
-    let policies = [
-        add_on("cilium.io", "v2", "CiliumNetworkPolicy", "ciliumnetworkpolicies"),
-        add_on("crd.projectcalico.org", "v1", "NetworkPolicy", "networkpolicies"),
-        add_on("crd.projectcalico.org", "v1", "NetworkSet", "networksets"),
-        add_on("k8s.cni.cncf.io", "v1beta1", "MultiNetworkPolicy", "multi-networkpolicies"),
-    ];
-    let routes = [
-        add_on("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
-        add_on("traefik.io", "v1alpha1", "IngressRouteTCP", "ingressroutetcps"),
-        add_on("projectcontour.io", "v1", "HTTPProxy", "httpproxies"),
-        add_on("k8s.nginx.org", "v1", "VirtualServer", "virtualservers"),
-        add_on("configuration.konghq.com", "v1beta1", "TCPIngress", "tcpingresses"),
-        add_on("networking.istio.io", "v1", "Gateway", "gateways"),
-        add_on("elbv2.k8s.aws", "v1beta1", "TargetGroupBinding", "targetgroupbindings"),
-        add_on("multicluster.x-k8s.io", "v1alpha1", "ServiceExport", "serviceexports"),
-        add_on("net.gke.io", "v1", "ServiceExport", "serviceexports"),
-        add_on("networking.fleet.azure.com", "v1alpha1", "ServiceExport", "serviceexports"),
-        add_on("networking.fleet.azure.com", "v1alpha1", "MultiClusterService", "multiclusterservices"),
-    ];
-    let policies = policies.map(|kind| (kind, "[domicile/network-kind]"));
-    let routes = routes.map(|kind| (kind, "[domicile/route]"));
-    for (kind, rule) in policies.into_iter().chain(routes) {
-        let _served = kind.is_served(&stage);
-        let opens = json!({"egress": [{}]});
-        kind.comes_to_pass(&stage.tenant, &free, &opens);
-        kind.would_ask(&stage.tenant, &shop, &opens).refused(rule);
+    let kinds = ADD_ONS.map(|judged| {
+        let spec = match judged.does {
+            Does::MeshRoute => json!({"gateways": ["istio-system/public"]}),
+            Does::Grant => json!({"to": [{"group": "", "kind": "Secret"}]}),
+            Does::Route | Does::Policy | Does::PartOfPolicy => json!({"egress": [{}]}),
+        };
+        (add_on(judged.group(), "v1", judged.kind(), judged.plural), spec, judged)
+    });
+    let _served = all_served(&stage, kinds.each_ref().map(|(kind, ..)| *kind));
+    for (kind, spec, judged) in kinds {
+        kind.comes_to_pass(&stage.tenant, &free, &spec);
+        let rule =
+            if judged.is_of_policies() { "[domicile/network-kind]" } else { "[domicile/route]|[domicile/grant]" };
+        kind.would_ask(&stage.tenant, &shop, &spec).refused(rule);
     }
 }
 
