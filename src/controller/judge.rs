@@ -3,7 +3,7 @@
 use super::{namespace, world::World};
 use crate::{
     audit::{Counted, Scene, audit_at_most},
-    domain::{Finding, Mode, Named, Residencies, keys},
+    domain::{Finding, Mode, NOTHING, Named, Residencies, keys},
     observe::{Namespace, in_namespace},
 };
 
@@ -104,7 +104,7 @@ pub fn scene<T>(world: &World, space: &Namespace, look: impl FnOnce(&Scene<'_>) 
 
 fn refused_because(space: &Namespace) -> Option<String> {
     match space.annotations.get(keys::REFUSED_BECAUSE) {
-        Some(reason) => Some(reason.clone()).filter(|reason| reason != "-"),
+        Some(reason) => Some(reason.clone()).filter(|reason| reason != NOTHING),
         None => space.confined_for().map(|_| "closed, since what is to hold could not be written".to_owned()),
     }
 }

@@ -26,7 +26,7 @@ use crate::{
         network,
     },
     domain::{
-        Confinement, Mode, Mutation, Named, Residencies,
+        Confinement, Mode, Mutation, NOTHING, Named, Residencies,
         add_ons::{ADD_ONS, Does},
         keys,
     },
@@ -399,7 +399,7 @@ fn enforce(world: &World, space: &Namespace, confined: Confined, age: Option<Dur
 fn keep_while_unseen(world: &World, space: &Namespace, wanted: &mut Confinement) {
     let Some((kind, error)) = unseen(world) else { return };
     wanted.peer = wanted.peer && space.labels.contains_key(keys::PEER);
-    if space.annotations.get(keys::REFUSED_BECAUSE).is_some_and(|reason| reason != "-") {
+    if space.annotations.get(keys::REFUSED_BECAUSE).is_some_and(|reason| reason != NOTHING) {
         wanted.refused_because.get_or_insert_with(|| stays_refused(kind, error));
     }
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     apply,
     compile::namespace::confine,
-    domain::{Confinement, Named, keys},
+    domain::{Confinement, NOTHING, Named, keys},
     observe::{Change, Delta, Namespace, Pod, RoleBinding},
     resolve::{
         self,
@@ -36,7 +36,7 @@ pub(super) fn keep_listed(space: &Namespace, wanted: &mut Confinement) {
     for (key, held) in
         [(keys::HELD_PODS, &mut wanted.held_pods), (keys::HELD_ROLE_BINDINGS, &mut wanted.held_role_bindings)]
     {
-        let listed = space.annotations.get(key).filter(|listed| *listed != "-" && *listed != keys::ALL_PODS);
+        let listed = space.annotations.get(key).filter(|listed| *listed != NOTHING && *listed != keys::ALL_PODS);
         if are_all(held) {
             continue;
         }

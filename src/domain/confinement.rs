@@ -8,6 +8,9 @@ use std::{collections::BTreeMap, fmt};
 
 use super::{Cidr, Named, keys};
 
+/// The value by which a key of a confinement says that there is nothing: nothing is permitted, nothing is held, nothing is refused.
+pub const NOTHING: &str = "-";
+
 /// How a residency is enforced. Ordered by strictness: the strictest mode of a namespace's residencies holds for all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub enum Mode {
@@ -152,10 +155,10 @@ impl Confinement {
 }
 
 fn nothing() -> String {
-    "-".to_owned()
+    NOTHING.to_owned()
 }
 
-/// A comma list, or `-` for none.
+/// A comma list, or [`NOTHING`].
 fn list<T: fmt::Display>(items: &[T]) -> String {
     if items.is_empty() {
         return nothing();
@@ -164,7 +167,7 @@ fn list<T: fmt::Display>(items: &[T]) -> String {
 }
 
 macro_rules! words {
-    ($($type:ident { $($variant:ident => $word:literal),* })*) => {$(
+    ($($type:ident { $($variant:ident => $word:expr),* })*) => {$(
         impl fmt::Display for $type {
             fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
                 out.write_str(match self { $(Self::$variant => $word),* })
@@ -179,7 +182,7 @@ words! {
     TenantPolicies { Narrow => "Narrow", Refuse => "Refuse" }
     Permitting { All => "All", None => "None" }
     Exposure { Allow => "Allow", Deny => "Deny" }
-    Mutation { AdmissionPolicy => "AdmissionPolicy", Webhook => "Webhook", Nothing => "-" }
+    Mutation { AdmissionPolicy => "AdmissionPolicy", Webhook => "Webhook", Nothing => NOTHING }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub mod routes;
 pub use add_ons::{ADD_ONS, AddOn, Does};
 pub use catalogue::{Catalogue, Place};
 pub use cidr::Cidr;
-pub use confinement::{Confinement, Exposure, Ingress, Mode, Mutation, Permitting, TenantPolicies};
+pub use confinement::{Confinement, Exposure, Ingress, Mode, Mutation, NOTHING, Permitting, TenantPolicies};
 pub use device_drivers::DeviceDrivers;
 pub use finding::{Finding, Leg, Subject, Verdict};
 pub use further_networks::FurtherNetworks;

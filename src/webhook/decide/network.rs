@@ -13,7 +13,7 @@ use super::{
     set,
 };
 use crate::{
-    domain::{Ingress, Mode, TenantPolicies, keys},
+    domain::{Ingress, Mode, NOTHING, TenantPolicies, keys},
     observe::Namespace,
 };
 
@@ -36,7 +36,7 @@ impl Permitted {
             return None;
         }
         let list = |key: &str| -> Vec<String> {
-            let value = space.annotations.get(key).filter(|value| *value != "-");
+            let value = space.annotations.get(key).filter(|value| *value != NOTHING);
             value.map(|value| value.split(',').map(str::to_owned).collect()).unwrap_or_default()
         };
         let mut peers = list(keys::PEERS);

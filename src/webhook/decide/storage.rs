@@ -4,7 +4,10 @@ use json_patch::Patch;
 use serde_json::Value;
 
 use super::{field, set};
-use crate::{domain::keys, observe::Namespace};
+use crate::{
+    domain::{NOTHING, keys},
+    observe::Namespace,
+};
 
 /// More managers are not looked through: the class then counts as named, and is judged as it stands.
 const MANAGERS: usize = 20;
@@ -12,7 +15,7 @@ const MANAGERS: usize = 20;
 /// Sets the default class. The API server has filled in the cluster's own by now, so an empty field does not tell whether
 /// somebody chose; the claim's `managedFields` do: at creation they hold what the client sent.
 pub(super) fn default_class(claim: &Value, space: &Namespace) -> Patch {
-    let default = space.annotations.get(keys::DEFAULT_STORAGE_CLASS).filter(|class| *class != "-");
+    let default = space.annotations.get(keys::DEFAULT_STORAGE_CLASS).filter(|class| *class != NOTHING);
     match default {
         Some(class) if claim.get("spec").is_some_and(Value::is_object) && !somebody_named_the_class(claim) => {
             let stands = field(claim, &["spec", "storageClassName"]) == class.as_str();
