@@ -7,7 +7,7 @@
 //! tenant can have many of them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -26,6 +26,9 @@ const LONG: Duration = Duration::from_millis(20);
 /// So many times as long as such a look took, no other one of the kind begins: together they take half of the time.
 const SHARE_OF_ALL: u32 = 2;
 
+/// So far apart are the looks at a namespace that do not wait: whoever turns its label to and fro gains nothing by it.
+const HURRIES_APART: Duration = Duration::from_secs(30);
+
 /// When each namespace may be looked at.
 #[derive(Debug, Default)]
 pub struct Pace {
@@ -35,8 +38,10 @@ pub struct Pace {
     long: BTreeMap<String, (Duration, Option<Instant>)>,
     /// From when on the next look that takes long may begin.
     free_at: Option<Instant>,
-    /// Namespaces that were let go before their time to become stricter, and have not become it.
+    /// Namespaces that were let go before their time of late to become stricter.
     hurried: BTreeSet<String>,
+    /// When each of them was, in that order, so that it is forgotten again.
+    hurries: VecDeque<(Instant, String)>,
 }
 
 impl Pace {
@@ -54,16 +59,28 @@ impl Pace {
         at
     }
 
-    /// When a namespace that is due may be looked at. One that is to become stricter does not wait the first time; whoever makes that
-    /// fail waits as everybody.
+    /// When a namespace that is due may be looked at. One that is to become stricter does not wait, once in a while; whoever makes that
+    /// fail, or come again and again, waits as everybody.
     #[must_use]
     pub fn next_look_at(&mut self, namespace: &str, becomes_stricter: bool, now: Instant) -> Instant {
-        if !becomes_stricter {
-            self.hurried.remove(namespace);
-        } else if self.hurried.insert(namespace.to_owned()) {
+        if becomes_stricter && self.may_hurry(namespace, now) {
             return now;
         }
         self.next_look(namespace, now)
+    }
+
+    /// Whether a namespace was not let go before its time for a while; it is now.
+    fn may_hurry(&mut self, namespace: &str, now: Instant) -> bool {
+        while self.hurries.front().is_some_and(|(at, _)| *at + HURRIES_APART <= now) {
+            if let Some((_, name)) = self.hurries.pop_front() {
+                self.hurried.remove(&name);
+            }
+        }
+        let is_first = self.hurried.insert(namespace.to_owned());
+        if is_first {
+            self.hurries.push_back((now, namespace.to_owned()));
+        }
+        is_first
     }
 
     /// A look took so long, whatever it found.
@@ -92,11 +109,10 @@ impl Pace {
         self.used_until.remove(namespace);
     }
 
-    /// The namespace is gone.
+    /// The namespace is gone. When it was let go before its time is kept a while: a new one may have its name at once.
     pub fn forget(&mut self, namespace: &str) {
         self.used_until.remove(namespace);
         self.long.remove(namespace);
-        self.hurried.remove(namespace);
     }
 }
 
@@ -135,7 +151,29 @@ mod tests {
         assert_eq!(pace.next_look_at("shop", true, now), now + 2 * took, "somebody makes it fail");
         pace.looked("shop", now + 2 * took, took);
         assert_eq!(pace.next_look_at("shop", false, now), now + 4 * took);
-        assert_eq!(pace.next_look_at("shop", true, now), now, "that was done, and comes again");
+        let later = now + HURRIES_APART;
+        assert_eq!(pace.next_look_at("shop", true, later), later, "that was done, and comes again");
+    }
+
+    #[test]
+    fn whoever_turns_a_label_to_and_fro_hurries_nobody_and_what_hurried_is_forgotten() {
+        let (mut pace, now, took) = (Pace::default(), Instant::now(), Duration::from_secs(1));
+        for name in ["other", "shop"] {
+            pace.looked(name, now, took);
+        }
+        let turn = now + 2 * took;
+        assert_eq!(pace.next_look_at("other", false, now), now);
+        assert_eq!(pace.next_look_at("shop", true, now), now);
+        for _ in 0..5 {
+            assert_eq!(pace.next_look_at("shop", false, now), turn, "it names none");
+            assert_eq!(pace.next_look_at("shop", true, now), turn, "and one again");
+        }
+        for number in 0..100 {
+            let _ = pace.next_look_at(&number.to_string(), true, now);
+        }
+        let later = now + HURRIES_APART;
+        assert_eq!(pace.next_look_at("shop", true, later), later);
+        assert_eq!((pace.hurried.len(), pace.hurries.len()), (1, 1));
     }
 
     #[test]
