@@ -214,6 +214,7 @@ impl Operator {
     fn start_due(&mut self) {
         let now = Instant::now();
         let told_at = self.residencies_told_at(now);
+        self.pace.withdraws(self.world.take_withdrawn());
         for work in self.world.take_due() {
             let at = match &work {
                 Work::Namespace(name) => {
@@ -322,7 +323,10 @@ impl Operator {
         let took = now.elapsed();
         self.pace.looked(name, now, took);
         match &step {
-            None => self.pace.rests(name, now, took),
+            None => {
+                self.pace.rests(name, now, took);
+                self.pace.is_settled(name);
+            }
             Some(namespace::Step::Rewrite { meaning: Meaning::Closed, .. } | namespace::Step::Settle { .. }) => {
                 self.settled_at.remove(name); // that begins anew
             }

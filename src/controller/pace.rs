@@ -29,6 +29,10 @@ const SHARE_OF_ALL: u32 = 2;
 /// So far apart are the looks at a namespace that do not wait: whoever turns its label to and fro gains nothing by it.
 const HURRIES_APART: Duration = Duration::from_secs(30);
 
+/// So long a namespace waits at most for whose residency something else holds by now: what is withdrawn does not stand until all
+/// that takes long was looked at.
+const WITHDRAWN_WITHIN: Duration = Duration::from_secs(10);
+
 /// When each namespace may be looked at.
 #[derive(Debug, Default)]
 pub struct Pace {
@@ -42,6 +46,9 @@ pub struct Pace {
     hurried: BTreeSet<String>,
     /// When each of them was, in that order, so that it is forgotten again.
     hurries: VecDeque<(Instant, String)>,
+    /// Namespaces in which what their residencies ask for, or where a node stands, is still to be made to hold. No tenant brings that
+    /// about.
+    withdrawn: BTreeSet<String>,
 }
 
 impl Pace {
@@ -60,13 +67,24 @@ impl Pace {
     }
 
     /// When a namespace that is due may be looked at. One that is to become stricter does not wait, once in a while; whoever makes that
-    /// fail, or come again and again, waits as everybody.
+    /// fail, or come again and again, waits as everybody. One in which something may be withdrawn waits no longer than a bound.
     #[must_use]
     pub fn next_look_at(&mut self, namespace: &str, becomes_stricter: bool, now: Instant) -> Instant {
         if becomes_stricter && self.may_hurry(namespace, now) {
             return now;
         }
-        self.next_look(namespace, now)
+        let at = self.next_look(namespace, now);
+        if self.withdrawn.contains(namespace) { at.min(now + WITHDRAWN_WITHIN) } else { at }
+    }
+
+    /// In these namespaces something may be withdrawn.
+    pub fn withdraws(&mut self, namespaces: impl IntoIterator<Item = String>) {
+        self.withdrawn.extend(namespaces);
+    }
+
+    /// Everything holds in a namespace that is to hold in it.
+    pub fn is_settled(&mut self, namespace: &str) {
+        self.withdrawn.remove(namespace);
     }
 
     /// Whether a namespace was not let go before its time for a while; it is now.
@@ -113,6 +131,7 @@ impl Pace {
     pub fn forget(&mut self, namespace: &str) {
         self.used_until.remove(namespace);
         self.long.remove(namespace);
+        self.withdrawn.remove(namespace);
     }
 }
 
@@ -153,6 +172,23 @@ mod tests {
         assert_eq!(pace.next_look_at("shop", false, now), now + 4 * took);
         let later = now + HURRIES_APART;
         assert_eq!(pace.next_look_at("shop", true, later), later, "that was done, and comes again");
+    }
+
+    #[test]
+    fn what_is_withdrawn_does_not_wait_for_everything_that_takes_long() {
+        let (mut pace, now, took) = (Pace::default(), Instant::now(), Duration::from_secs(5));
+        let names = ["a", "b", "c", "d"];
+        for name in names {
+            pace.looked(name, now, took);
+        }
+        let ats = |pace: &mut Pace| names.map(|name| pace.next_look_at(name, false, now) - now);
+        assert_eq!(ats(&mut pace), [0, 10, 20, 30].map(Duration::from_secs));
+        pace.withdraws(["c", "d"].map(str::to_owned));
+        assert_eq!(ats(&mut pace), [0, 10, 10, 10].map(Duration::from_secs));
+        pace.is_settled("c");
+        assert_eq!(ats(&mut pace), [0, 10, 20, 10].map(Duration::from_secs), "what is left is a tenant's doing");
+        pace.forget("d");
+        assert!(pace.withdrawn.is_empty());
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct World {
     /// The governed namespaces, for the webhook beside.
     pub shown: Namespaces,
     due: BTreeSet<Work>,
+    /// Namespaces among them in which something may be withdrawn, whatever their tenants do.
+    withdrawn: BTreeSet<String>,
     /// Namespaces that are never governed, the operator's own among them.
     ungoverned: BTreeSet<String>,
     /// Names of namespaces that were seen and are gone, the last ones: what was asked for in them may still be on its way, and
@@ -73,6 +75,12 @@ impl World {
     /// What must be worked on since this was last asked.
     pub fn take_due(&mut self) -> BTreeSet<Work> {
         std::mem::take(&mut self.due)
+    }
+
+    /// In which namespaces something may be withdrawn since this was last asked: what a residency asks for is another, or a node
+    /// stands elsewhere.
+    pub fn take_withdrawn(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.withdrawn)
     }
 
     /// Whether the answer to an own write may be taken in: what a watch has reported gone meanwhile must not come back, and

@@ -163,3 +163,24 @@ fn what_the_cluster_stands_on_is_never_governed() {
     }
     assert_eq!(world.governed(), ["vehicles".to_owned()].into());
 }
+
+#[test]
+fn what_is_withdrawn_is_what_no_tenant_brings_about() {
+    let mut world = at_rest();
+    let vehicles = BTreeSet::from(["vehicles".to_owned()]);
+    assert_eq!(world.take_withdrawn(), [].into());
+    let on_it = Pod { node: Some("worker-1".to_owned()), ..Pod::default() };
+    world.absorb(Change::Pod(Delta::Applied(Key::new("vehicles", "a"), on_it)));
+    applied(&mut world, namespace("vehicles", None, "12"));
+    applied(&mut world, namespace("vehicles", Some("mainland"), "13"));
+    world.absorb(Change::Node(Delta::Applied("worker-2".to_owned(), node("worker-2", "10.20.0.2"))));
+    assert_eq!(world.take_withdrawn(), [].into(), "one node more changes what is counted, not what is asked for");
+    world.absorb(Change::Node(Delta::Applied("worker-1".to_owned(), node("worker-1", "10.99.0.1"))));
+    assert_eq!(world.take_withdrawn(), vehicles, "a node turns");
+    world.absorb(Change::DataCenter(Delta::Gone("shanghai-1".to_owned())));
+    assert_eq!(world.take_withdrawn(), vehicles);
+    let mut stricter = residency("mainland");
+    stricter.spec.jurisdictions = serde_json::from_value(serde_json::json!(["HK"])).unwrap();
+    world.absorb(Change::Residency(Delta::Applied("mainland".to_owned(), stricter)));
+    assert_eq!(world.take_withdrawn(), vehicles);
+}

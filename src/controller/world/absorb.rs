@@ -240,8 +240,13 @@ impl World {
         }
         self.mark(data_centers, Work::DataCenter);
         let on_node = |pod: &Pod| pod.node.as_deref() == Some(name);
-        let spaces =
-            self.snapshot.pods.iter().filter(|(_, pod)| on_node(pod)).map(|(key, _)| key.namespace.clone()).collect();
+        let pods = self.snapshot.pods.iter().filter(|(_, pod)| on_node(pod));
+        let spaces: BTreeSet<String> = pods.map(|(key, _)| key.namespace.clone()).collect();
+        let is_governed = |name: &&String| {
+            self.snapshot.namespaces.get(*name).is_some_and(|space| self.named(space) != Named::Nothing)
+        };
+        let governed: Vec<String> = spaces.iter().filter(is_governed).cloned().collect();
+        self.withdrawn.extend(governed);
         self.mark_governed(spaces);
     }
 
@@ -264,9 +269,14 @@ impl World {
             .flat_map(|all| changed.iter().filter_map(|name| all.get(name)))
             .flat_map(|residency| residency.classes.iter().map(|class| class.name.clone()))
             .collect();
-        self.residencies = residencies;
-        let naming: BTreeSet<String> =
-            changed.iter().flat_map(|name| self.naming(name)).map(|space| space.name.clone()).collect();
+        let before = std::mem::replace(&mut self.residencies, residencies);
+        let of_all = |names: &mut dyn Iterator<Item = &String>| -> BTreeSet<String> {
+            names.flat_map(|name| self.naming(name)).map(|space| space.name.clone()).collect()
+        };
+        let naming = of_all(&mut changed.iter());
+        let withdrawn =
+            of_all(&mut changed.iter().filter(|name| asks_otherwise(before.get(*name), self.residencies.get(*name))));
+        self.withdrawn.extend(withdrawn);
         self.mark(naming, Work::Namespace);
         self.mark(classes, Work::Class);
         self.mark_cluster_policies();
@@ -278,6 +288,13 @@ impl World {
             self.mark(nodes, Work::Node);
         }
     }
+}
+
+/// Whether two of one name ask for another thing. How many nodes there are changes all the time.
+fn asks_otherwise(one: Option<&Residency>, other: Option<&Residency>) -> bool {
+    let asks =
+        |of: Option<&Residency>| of.map(|of| Residency { eligible_nodes: 0, findings: Vec::new(), ..of.clone() });
+    asks(one) != asks(other)
 }
 
 /// Whether `new` is an older version of the namespace than the one that is known: own writes are taken in from their
