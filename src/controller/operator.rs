@@ -217,11 +217,7 @@ impl Operator {
         self.pace.withdraws(self.world.take_withdrawn());
         for work in self.world.take_due() {
             let at = match &work {
-                Work::Namespace(name) => {
-                    let space = self.world.snapshot.namespaces.get(name);
-                    let becomes_stricter = space.is_some_and(|space| namespace::becomes_stricter(&self.world, space));
-                    self.pace.next_look_at(name, becomes_stricter, now)
-                }
+                Work::Namespace(name) => self.next_look_at(name, now),
                 Work::Node(_) | Work::Eviction(_) | Work::Class(_) | Work::ClusterPolicy(_) => now,
                 Work::Residency(_) => told_at,
                 Work::DataCenter(_) => now + STATUS_DELAY,
@@ -238,6 +234,13 @@ impl Operator {
             }
         }
         self.metrics.waiting.set(i64::try_from(self.queue.waiting()).unwrap_or(i64::MAX));
+    }
+
+    /// When a namespace may be looked at.
+    fn next_look_at(&mut self, name: &str, now: Instant) -> Instant {
+        let space = self.world.snapshot.namespaces.get(name);
+        let becomes_stricter = space.is_some_and(|space| namespace::becomes_stricter(&self.world, space));
+        self.pace.next_look_at(name, becomes_stricter, now)
     }
 
     /// Decides one piece of work and, where something is to be written, begins it.
@@ -468,11 +471,13 @@ impl Operator {
             Err(error) => {
                 self.metrics.count(operation, error.outcome());
                 let now = Instant::now();
-                let failures = self.queue.failed(work.clone(), now);
+                let mut turn = now;
                 if let Work::Namespace(name) = &work {
                     self.pace.rests(name, now, Duration::ZERO); // others' writes do not bring it back at once
                     self.troubles.add(name, &error, operation);
+                    turn = self.next_look_at(name, now);
                 }
+                let failures = self.queue.failed(work.clone(), now, turn);
                 match error {
                     apply::Error::Conflict | apply::Error::NotFound | apply::Error::Behind(_) => {
                         tracing::debug!(?work, %error, failures, "deciding again");
@@ -488,3 +493,7 @@ impl Operator {
         self.teller.tell(tellings);
     }
 }
+
+#[cfg(test)]
+#[path = "operator_tests.rs"]
+mod tests;

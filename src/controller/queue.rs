@@ -77,13 +77,13 @@ impl Queue {
         self.failures.remove(work);
     }
 
-    /// `work` failed: it waits, longer each time. Says how often it has failed.
-    pub fn failed(&mut self, work: Work, now: Instant) -> u32 {
+    /// `work` failed: it waits, longer each time, and until `not_before`. Says how often it has failed.
+    pub fn failed(&mut self, work: Work, now: Instant, not_before: Instant) -> u32 {
         self.running.remove(&work);
         let failures = self.failures.entry(work.clone()).or_default();
         *failures = failures.saturating_add(1);
         let (count, wait) = (*failures, FIRST_RETRY.saturating_mul(1 << (*failures - 1).min(16)).min(LAST_RETRY));
-        self.add(work, now + wait);
+        self.add(work, not_before.max(now + wait));
         count
     }
 
@@ -119,12 +119,22 @@ mod tests {
         let (mut queue, now) = (Queue::default(), Instant::now());
         queue.add(node("a"), now);
         queue.next(now);
-        assert_eq!(queue.failed(node("a"), now), 1);
+        assert_eq!(queue.failed(node("a"), now, now), 1);
         assert_eq!(queue.next(now), None);
         let later = queue.wake().unwrap();
         assert_eq!(queue.next(later), Some(node("a")));
-        assert_eq!(queue.failed(node("a"), later), 2);
+        assert_eq!(queue.failed(node("a"), later, later), 2);
         assert!(queue.wake().unwrap() - later > later - now);
+    }
+
+    #[test]
+    fn a_failure_comes_no_sooner_than_its_turn() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        let turn = now + Duration::from_secs(60);
+        queue.add(node("a"), now);
+        queue.next(now);
+        queue.failed(node("a"), now, turn);
+        assert_eq!(queue.wake(), Some(turn));
     }
 
     #[test]
