@@ -12,6 +12,8 @@ pub mod convert;
 pub mod devices;
 mod discovery;
 mod fingerprint;
+#[cfg(test)]
+mod fixture;
 pub mod model;
 pub mod network_policy;
 pub mod node;
