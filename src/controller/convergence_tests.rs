@@ -391,6 +391,25 @@ fn what_was_refused_and_is_nobodys_peer_stays_so_while_a_kind_is_not_seen() {
     assert_eq!(stored.namespace.labels.get(keys::PEER).map(String::as_str), Some("true"));
 }
 
+/// The policy `domicile-refused` warns by it of what Enforce would refuse, and reports that in Audit.
+#[test]
+fn warn_and_audit_say_what_enforce_would_refuse_beside_what_nobody_judges() {
+    let reason = |mode: &str| {
+        let mut stored = Stored::labelled("mainland").way(mode).pop().unwrap();
+        let kind = ADD_ONS.iter().find(|kind| kind.name == "CiliumNetworkPolicy.cilium.io").unwrap();
+        let wide = (Key::new("vehicles", "wide"), Opening { uid: "1".into(), gives_more: false });
+        let mut world = stored.read(mode);
+        world.absorb(Change::AddOn(kind, Some(Delta::Replaced([wide].into()))));
+        carry_out(&world, &mut stored);
+        assert!(stored.policies.is_empty() || mode == "Enforce", "nothing is changed");
+        stored.namespace.annotations.get(keys::REFUSED_BECAUSE).unwrap().clone()
+    };
+    assert!(reason("Enforce").starts_with("CiliumNetworkPolicy.cilium.io wide can open more"), "{}", reason("Enforce"));
+    for mode in ["Warn", "Audit"] {
+        assert_eq!(reason(mode), reason("Enforce"));
+    }
+}
+
 /// Until nothing is left to be written on the namespace.
 fn carry_out(world: &World, stored: &mut Stored) {
     for _ in 0..5 {

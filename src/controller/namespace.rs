@@ -188,7 +188,7 @@ pub fn next(world: &World, space: &Namespace, age: Option<Duration>) -> Option<S
             match resolve(world, space, &named) {
                 None => missing(world, space, &named),
                 Some(confined) if confined.confinement.mode == Mode::Enforce => enforce(world, space, confined, age),
-                Some(confined) => observe(world, space, &confined),
+                Some(confined) => observe(world, space, confined),
             }
         }
     }
@@ -304,13 +304,17 @@ fn refuse(space: &Namespace, reason: &str) -> Option<Step> {
     (!patch.is_empty()).then_some(Step::Patch { patch, meaning: Meaning::Unresolved })
 }
 
-/// Warn and Audit change nothing but the confinement; what Enforce had made goes last.
-fn observe(world: &World, space: &Namespace, confined: &Confined) -> Option<Step> {
-    let patch = confine(space, &confined.confinement);
+/// Warn and Audit change nothing but the confinement, which says what Enforce would refuse; what Enforce had made goes last.
+fn observe(world: &World, space: &Namespace, confined: Confined) -> Option<Step> {
+    let mut wanted = confined.confinement;
+    let unjudged = unjudged_policy(world, space, &wanted);
+    refuse_while_unjudged(&mut wanted, unjudged);
+    keep_while_unseen(world, space, &mut wanted);
+    let patch = confine(space, &wanted);
     if patch.is_empty() {
         return unwanted_policy(world, space);
     }
-    let meaning = meaning(space, &confined.confinement);
+    let meaning = meaning(space, &wanted);
     Some(Step::Patch { patch, meaning })
 }
 

@@ -125,9 +125,6 @@ pub(super) fn ready(outcome: &Outcome<'_>, findings: &[&Finding]) -> Judgement {
         .or_else(opens)
         .or_else(|| classes(outcome))
         .unwrap_or_else(|| {
-            let refused =
-                outcome.namespaces.iter().filter_map(|namespace| Some((namespace.name, namespace.refused_because?)));
-            let refused: Vec<String> = refused.map(|(name, reason)| format!("{name} ({reason})")).collect();
             let what = match outcome.resolved.mode {
                 Mode::Enforce => "everything that the API server enforces is in force",
                 Mode::Warn => "what breaks it is warned of",
@@ -137,12 +134,21 @@ pub(super) fn ready(outcome: &Outcome<'_>, findings: &[&Finding]) -> Judgement {
                 PoliciesSeen::Static => "; the policies are static: the API server that answered has loaded those of this version, which nobody can remove through the API",
                 _ => "",
             };
-            let message = match some_of(refused.iter().map(String::as_str)) {
-                none if none.is_empty() => format!("{what}{whence}"),
-                some => format!("{what}{whence}; nothing may start in {some}"),
-            };
-            Judgement::yes("InForce", message)
+            Judgement::yes("InForce", format!("{what}{whence}{}", refused(outcome)))
         })
+}
+
+/// In which namespaces nothing may start, or could with Enforce, and why.
+fn refused(outcome: &Outcome<'_>) -> String {
+    let words = |namespace: &NamespaceOutcome<'_>| Some(format!("{} ({})", namespace.name, namespace.refused_because?));
+    let (enforced, others): (Vec<_>, Vec<_>) =
+        outcome.namespaces.iter().partition(|namespace| namespace.mode == Mode::Enforce);
+    let told = [("nothing may start in", enforced), ("with enforcement: Enforce nothing could start in", others)];
+    let told = told.into_iter().map(|(what, namespaces)| {
+        let refused: Vec<String> = namespaces.into_iter().filter_map(words).collect();
+        (what, some_of(refused.iter().map(String::as_str)))
+    });
+    told.filter(|(_, some)| !some.is_empty()).map(|(what, some)| format!("; {what} {some}")).collect()
 }
 
 /// What is judged is not long past.
@@ -434,6 +440,18 @@ mod tests {
                 says(Seen { mode, ..Seen::well() }, leg, "False", reason);
             }
             says(Seen { mode, ..Seen::well() }, "Ready", "True", "InForce");
+        }
+    }
+
+    #[test]
+    fn where_nothing_may_start_is_told_as_the_mode_has_it() {
+        for (mode, words) in [
+            (Mode::Enforce, "; nothing may start in store (wide)"),
+            (Mode::Warn, "; with enforcement: Enforce nothing could start in store (wide)"),
+        ] {
+            let seen = Seen { mode, refused_because: Some("wide"), ..Seen::well() };
+            let message = says(seen, "Ready", "True", "InForce");
+            assert!(message.ends_with(words), "{message}");
         }
     }
 }
