@@ -57,6 +57,21 @@ impl fmt::Display for AddOn {
     }
 }
 
+/// What is to be arranged so that `reader` can read a kind, in words; of those that are no add-on's too.
+#[must_use]
+pub fn how_to_read(kind: &str, reader: &str) -> String {
+    let arrange = format!("see that its API server answers, and that {reader} may list and watch it");
+    let asks_for_tiers =
+        ADD_ONS.iter().any(|known| known.name == kind && known.read_as.is_some() && known.does == Does::Policy);
+    if asks_for_tiers {
+        // https://docs.tigera.io/calico/latest/network-policy/policy-tiers/rbac-tiered-policies
+        return format!(
+            "{arrange}, and in projectcalico.org get tiers and list and watch tier.networkpolicies, which Calico's API server asks for"
+        );
+    }
+    arrange
+}
+
 const fn one(name: &'static str, plural: &'static str, does: Does) -> AddOn {
     AddOn { name, plural, does, read_as: None }
 }
