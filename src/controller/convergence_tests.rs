@@ -360,10 +360,35 @@ fn a_namespace_is_not_opened_while_a_kind_is_not_seen() {
     let Some(Step::Patch { patch, .. }) = next(&world, &waiting.namespace, None) else { panic!() };
     waiting.patch(&patch);
     let said = waiting.namespace.annotations.get(keys::REFUSED_BECAUSE).unwrap();
-    assert_eq!(said, "being confined, until Pod can be read: forbidden");
+    assert_eq!(
+        said,
+        "being confined, until Pod can be read; see that its API server answers, and that the ServiceAccount of Domicile may list and watch it (forbidden)"
+    );
     assert_eq!(next(&world, &waiting.namespace, None), None);
     world.absorb(Change::Sight("Pod".into(), None));
     assert!(matches!(next(&world, &waiting.namespace, None), Some(Step::Settle { .. })));
+}
+
+/// Calico's API server gives policies to nobody who may not read their tiers, which the chart does not give.
+#[test]
+fn a_namespace_that_waits_for_rights_to_tiers_says_which() {
+    let mut stored = Stored::labelled("mainland");
+    let mut world = stored.read("Enforce");
+    let error = "forbidden: operation on Calico tiered policy is forbidden ".repeat(10);
+    world.absorb(Change::Sight("NetworkPolicy.projectcalico.org".into(), Some(error)));
+    for _ in 0..9 {
+        match next(&world, &stored.namespace, None) {
+            Some(step) => stored.write(step),
+            None => break,
+        }
+        let policies = stored.read("Enforce").snapshot.policies;
+        world.absorb(Change::Policy(Delta::Replaced(policies)));
+    }
+    assert_eq!(next(&world, &stored.namespace, None), None, "it stays closed");
+    let said = stored.namespace.annotations.get(keys::REFUSED_BECAUSE).unwrap();
+    assert!(said.starts_with("being confined, until NetworkPolicy.projectcalico.org can be read; see that"), "{said}");
+    assert!(said.contains("get tiers and list and watch tier.networkpolicies"), "{said}");
+    assert!(said.contains("forbidden: operation on"), "{said}");
 }
 
 /// After a restart the policy of an add-on that closed a namespace may not be read at first, or not at all.
@@ -381,7 +406,8 @@ fn what_was_refused_and_is_nobodys_peer_stays_so_while_a_kind_is_not_seen() {
     let mut world = stored.read("Enforce");
     world.absorb(Change::Sight(kind.name.into(), Some("forbidden".into())));
     carry_out(&world, &mut stored);
-    assert!(reason(&stored).starts_with("CiliumNetworkPolicy.cilium.io cannot be read (forbidden)"));
+    assert!(reason(&stored).starts_with("CiliumNetworkPolicy.cilium.io cannot be read, so what was refused"));
+    assert!(reason(&stored).ends_with("(forbidden)"), "{}", reason(&stored));
     assert!(!stored.namespace.labels.contains_key(keys::PEER));
 
     world.absorb(Change::AddOn(kind, Some(Delta::Replaced(BTreeMap::new()))));

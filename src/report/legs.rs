@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     audit::{add_ons, cluster_network, network},
-    domain::{Finding, Mode, Mutation, Verdict},
+    domain::{Finding, Mode, Mutation, Verdict, add_ons::how_to_read},
 };
 
 /// Not everything that names the residency is confined, which passes where the operator works.
@@ -161,7 +161,8 @@ pub(super) fn not_watched(unseen: &BTreeMap<String, String>) -> Option<Judgement
     let (kind, error) = unseen.first_key_value()?;
     let kinds = some_of(unseen.keys().map(String::as_str));
     let message = format!(
-        "the operator has not been able to watch {kinds} for some time, so what it knows may be past; {kind}: {error}"
+        "the operator has not been able to watch {kinds} for some time, so what it knows may be past; for {kind} {} ({error})",
+        how_to_read(kind, "the ServiceAccount of Domicile")
     );
     Some(Judgement::unknown("NotWatched", message))
 }
@@ -340,6 +341,7 @@ mod tests {
         for condition in ["Compliant", "Ready"] {
             let message = says(blind(), condition, "Unknown", "NotWatched");
             assert!(message.contains("Pod") && message.contains("is forbidden"), "{message}");
+            assert!(message.contains("the ServiceAccount of Domicile may list and watch it"), "{message}");
         }
         let broken = finding(NonCompliant, "domicile/placement", "Pod", "web");
         says(Seen { findings: vec![broken], ..blind() }, "Compliant", "False", "NonCompliant");

@@ -3,12 +3,14 @@
 use super::{Meaning, Step};
 use crate::{
     compile::namespace,
-    domain::{Confinement, keys},
+    domain::{Confinement, add_ons::how_to_read, keys},
     observe::{Key, Namespace},
 };
 
-/// So many characters are told of what a namespace waits for.
+/// So many characters are told of what a namespace waits for; what is to be done comes first.
 const REASON: usize = 400;
+/// Who reads.
+const READER: &str = "the ServiceAccount of Domicile";
 
 /// Says on a namespace that is being confined what that waits for. One that is shut says nothing, since whatever it said would make a
 /// whole of what is left of an older confinement.
@@ -21,15 +23,15 @@ pub(super) fn waits(space: &Namespace, what: &str) -> Option<Step> {
     (!patch.is_empty()).then_some(Step::Patch { patch, meaning: Meaning::Updated })
 }
 
-/// That a namespace is not opened until a kind is read.
+/// That a namespace is not opened until a kind is read, and what makes that possible.
 pub(super) fn until_read(kind: &str, error: &str) -> String {
-    format!("until {kind} can be read: {error}")
+    format!("until {kind} can be read; {} ({error})", how_to_read(kind, READER))
 }
 
 /// That what kept anything from starting is not lifted while a kind is not read.
 pub(super) fn stays_refused(kind: &str, error: &str) -> String {
     let error: String = error.chars().take(REASON).collect();
-    format!("{kind} cannot be read ({error}), so what was refused before stays refused")
+    format!("{kind} cannot be read, so what was refused before stays refused; {} ({error})", how_to_read(kind, READER))
 }
 
 /// That some of these policies of tenants are still to be narrowed; `None` where that is said already of one of them.
