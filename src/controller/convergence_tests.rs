@@ -436,6 +436,34 @@ fn warn_and_audit_say_what_enforce_would_refuse_beside_what_nobody_judges() {
     }
 }
 
+/// The same policies are served by another group from one moment to the next: what closed a namespace stands until they are read.
+#[test]
+fn what_was_refused_stays_so_while_calicos_kinds_change_their_group() {
+    let kind = |name: &str| ADD_ONS.iter().find(|kind| kind.name == name).unwrap();
+    let (stored, shown) = (kind("NetworkPolicy.crd.projectcalico.org"), kind("NetworkPolicy.projectcalico.org"));
+    let all = |number: usize| {
+        let wide = (Key::new("vehicles", "wide"), Opening { uid: "1".into(), gives_more: false });
+        Some(Delta::Replaced([wide].into_iter().take(number).collect()))
+    };
+    for (one, other) in [(stored, shown), (shown, stored)] {
+        let mut confined = Stored::labelled("mainland").way("Enforce").pop().unwrap();
+        let mut world = confined.read("Enforce");
+        let mut after = |change| {
+            world.absorb(change);
+            carry_out(&world, &mut confined);
+            let reason = confined.namespace.annotations.get(keys::REFUSED_BECAUSE).unwrap();
+            (reason.split(' ').next().unwrap().to_owned(), world.unseen.len())
+        };
+        assert_eq!(after(Change::AddOn(one, all(1))), (one.name.to_owned(), 0));
+        assert_eq!(after(Change::Sight(one.name.into(), Some("gone".into()))), (one.name.to_owned(), 1));
+        let wide = Opening { uid: "2".into(), gives_more: false };
+        let changed = Delta::Applied(Key::new("vehicles", "wide"), wide);
+        assert_eq!(after(Change::AddOn(one, Some(changed))), (one.name.to_owned(), 1));
+        assert_eq!(after(Change::AddOn(other, all(1))), (other.name.to_owned(), 0), "it is all there is");
+        assert_eq!(after(Change::AddOn(other, all(0))), ("-".to_owned(), 0));
+    }
+}
+
 /// Until nothing is left to be written on the namespace.
 fn carry_out(world: &World, stored: &mut Stored) {
     for _ in 0..5 {

@@ -44,6 +44,16 @@ impl AddOn {
         self.name.split_once('.').map_or(self.name, |(kind, _)| kind)
     }
 
+    /// The kind as which the same objects are read where its group is served in place of this one's.
+    #[must_use]
+    pub fn twin(&self) -> Option<&'static Self> {
+        let is_twin = |other: &&Self| match self.read_as {
+            Some(group) => other.group() == group && other.plural == self.plural,
+            None => other.read_as == Some(self.group()) && other.plural == self.plural,
+        };
+        ADD_ONS.iter().find(is_twin)
+    }
+
     /// Whether it is a policy, or used by one.
     #[must_use]
     pub fn is_of_policies(&self) -> bool {
@@ -123,3 +133,18 @@ pub static ADD_ONS: [AddOn; 38] = [
     of_calico("NetworkPolicy.projectcalico.org", "networkpolicies", Does::Policy),
     of_calico("NetworkSet.projectcalico.org", "networksets", Does::PartOfPolicy),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calicos_kinds_are_each_others_twins_and_nobody_elses() {
+        let twins: Vec<(&str, &str)> = ADD_ONS.iter().filter_map(|kind| Some((kind.name, kind.twin()?.name))).collect();
+        let (policies, sets) = ("NetworkPolicy", "NetworkSet");
+        let names = |kind: &str| [format!("{kind}.crd.projectcalico.org"), format!("{kind}.projectcalico.org")];
+        let wanted: Vec<[String; 2]> = [policies, sets].map(names).into();
+        let pairs = |from: usize, to: usize| wanted.iter().map(move |pair| (pair[from].as_str(), pair[to].as_str()));
+        assert_eq!(twins, pairs(0, 1).chain(pairs(1, 0)).collect::<Vec<_>>());
+    }
+}

@@ -109,6 +109,9 @@ pub(super) fn follow(client: &Client, discovery: &Discovery, sink: &mpsc::Sender
         Following {
             name: kind.name,
             find: |found: &Found| find(kind, found),
+            elsewhere: |found: &Found| {
+                kind.twin().is_some_and(|twin| found.find(twin.group(), twin.plural) != Some(None))
+            },
             open: |client: &Client, served: &ApiResource| Api::all_with(client.clone(), served),
             project: |object: LiveAddOn| Opening::read(kind, object),
             wrap: |delta| Change::AddOn(kind, delta),

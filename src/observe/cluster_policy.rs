@@ -171,6 +171,7 @@ pub(super) fn follow(client: &Client, discovery: Discovery, sink: &mpsc::Sender<
     Following {
         name: KIND,
         find: |found: &Found| found.find_in(GROUP, VERSION, PLURAL),
+        elsewhere: |_: &Found| false,
         open: |client: &Client, served: &ApiResource| Api::all_with(client.clone(), served),
         project: |policy: DynamicObject| Some(ClusterPolicy::from(policy)),
         wrap: Change::ClusterPolicy,

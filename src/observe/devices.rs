@@ -44,6 +44,7 @@ pub(super) fn follow(client: &Client, discovery: Discovery, sink: &mpsc::Sender<
     Following {
         name: "ResourceClaim",
         find: |found: &Found| found.find_in(GROUP, "v1", "resourceclaims"),
+        elsewhere: |_: &Found| false,
         open: |client: &Client, _: &ApiResource| Api::all(client.clone()),
         project: move |claim: ResourceClaim| Device::unknown(claim, &known),
         wrap: Change::Device,

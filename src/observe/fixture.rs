@@ -24,6 +24,12 @@ impl Answer {
         let first = stream::iter([Ok::<_, Infallible>(text)]);
         Self { status: StatusCode::OK, body: Body::from_stream(first.chain(stream::pending())) }
     }
+
+    /// An error.
+    pub fn error(code: u16, message: &str) -> Self {
+        let status = serde_json::json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": message, "reason": ""});
+        Self { status: StatusCode::from_u16(code).unwrap(), ..Self::whole(&status) }
+    }
 }
 
 /// A client of it.

@@ -120,6 +120,12 @@ impl Sight {
         (!std::mem::replace(&mut self.lost, true)).then(|| Change::Sight(self.name.clone(), Some(why.to_owned())))
     }
 
+    /// That it is not seen, again, where it is not.
+    pub fn is_still_lost(&self) -> Option<Change> {
+        let why = || self.trouble.as_ref().map_or("it has not been seen since", |trouble| &trouble.why).to_owned();
+        self.lost.then(|| Change::Sight(self.name.clone(), Some(why())))
+    }
+
     /// The watch sees, or nothing is left to be seen.
     pub fn sees(&mut self) -> Option<Change> {
         self.trouble = None;

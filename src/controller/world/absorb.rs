@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Work, World};
 use crate::{
     controller::delta::{namespaces_of, put, put_of, touched},
-    domain::{Catalogue, Named, keys},
-    observe::{Change, ClusterPolicy, Delta, Key, Namespace, Node, Pod, Receivers, Snapshot, model::Exposed},
+    domain::{AddOn, Catalogue, Named, keys},
+    observe::{Change, ClusterPolicy, Delta, Key, Namespace, Node, Opening, Pod, Receivers, Snapshot, model::Exposed},
     resolve::{self, Facilities, Location, Residency, Sites},
 };
 
@@ -73,21 +73,34 @@ impl World {
                 let delta = delta.unwrap_or_else(|| Delta::Replaced(BTreeMap::new()));
                 self.absorb_of_namespaces(delta, |known| &mut known.devices);
             }
-            Change::AddOn(kind, delta) => {
-                let delta = delta.unwrap_or_else(|| Delta::Replaced(BTreeMap::new()));
-                let spaces = put_of(&mut self.snapshot.openings, delta, kind);
-                self.mark_governed(spaces);
-            }
-            Change::Sight(kind, lost) => {
-                match lost {
-                    Some(error) => drop(self.unseen.insert(kind, error)),
-                    None => drop(self.unseen.remove(&kind)),
-                }
-                self.mark_residencies();
-                let governed = self.governed();
-                self.mark_governed(governed);
+            Change::AddOn(kind, delta) => self.absorb_openings(kind, delta),
+            Change::Sight(kind, lost) => self.absorb_sight(kind, lost),
+        }
+    }
+
+    fn absorb_sight(&mut self, kind: String, lost: Option<String>) {
+        match lost {
+            Some(error) => drop(self.unseen.insert(kind, error)),
+            None => drop(self.unseen.remove(&kind)),
+        }
+        self.mark_residencies();
+        let governed = self.governed();
+        self.mark_governed(governed);
+    }
+
+    /// Takes in a change of an add-on's objects; `None` where their kind is served no more. All that is read of a kind is all there is
+    /// of its twin, too: until then what was read as that stands.
+    fn absorb_openings(&mut self, kind: &'static AddOn, delta: Option<Delta<Key, Opening>>) {
+        let twin = kind.twin().filter(|_| matches!(delta, Some(Delta::Replaced(_))));
+        let none = || Delta::Replaced(BTreeMap::new());
+        let mut spaces = put_of(&mut self.snapshot.openings, delta.unwrap_or_else(none), kind);
+        if let Some(twin) = twin {
+            spaces.extend(put_of(&mut self.snapshot.openings, none(), twin));
+            if self.unseen.contains_key(twin.name) {
+                self.absorb_sight(twin.name.to_owned(), None);
             }
         }
+        self.mark_governed(spaces);
     }
 
     /// Takes in what is judged with the namespace that it is in, and with no other.
