@@ -160,7 +160,7 @@ impl Operator {
         }
     }
 
-    /// Whether every kind has been read once. Nothing is decided before.
+    /// Whether every kind is settled: read once, not served, or, of an add-on, told not to be seen. Nothing is decided before.
     fn is_complete(&self) -> bool {
         self.read.len() == KINDS
     }
@@ -190,7 +190,7 @@ impl Operator {
         (now + STATUS_DELAY).max(self.looks_until.unwrap_or(now))
     }
 
-    /// Before everything was read once nothing is decided. That it cannot be read is told on each residency.
+    /// Before every kind is settled nothing is decided. That they are not, and why, is told on each residency.
     fn tell_what_is_unread(&mut self) {
         let now = Instant::now();
         let mut unseen = self.world.unseen.clone();

@@ -43,7 +43,8 @@ use crate::{
     domain::{DeviceDrivers, FurtherNetworks, add_ons::ADD_ONS},
 };
 
-/// How many kinds are watched. Nothing is decided before each was read, or is known not to be served.
+/// How many kinds are watched. Nothing is decided before each was read, is known not to be served, or, of an add-on, was told not to be
+/// seen.
 pub const KINDS: usize = 20 + ADD_ONS.len();
 
 /// EndpointSlices but those that follow the pods of a Service, of which a large cluster has many and which change with every
