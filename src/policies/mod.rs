@@ -22,7 +22,7 @@ macro_rules! policy_file {
 }
 
 /// The chart's files.
-const FILES: [(&str, &str); 17] = [
+const FILES: [(&str, &str); 18] = [
     policy_file!("access"),
     policy_file!("bindings"),
     policy_file!("devices"),
@@ -38,6 +38,7 @@ const FILES: [(&str, &str); 17] = [
     policy_file!("own-objects"),
     policy_file!("pods"),
     policy_file!("storage"),
+    policy_file!("templates"),
     policy_file!("threshold"),
     policy_file!("unclassified"),
 ];

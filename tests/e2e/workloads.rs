@@ -7,9 +7,11 @@ const INTERNET: &str = "198.51.100.7";
 const SHANGHAI: &str = "10.20.5.5";
 const HOME_ZONES: [&str; 3] = ["cn-beijing-h", "cn-shanghai-e", "cn-shanghai-f"];
 
-/// Applies a file as somebody who installs it, and expects exactly these objects to be refused, with these words.
+/// Applies a file as somebody who installs it, and expects exactly these objects to be refused, with these words. Returns what he
+/// was told the first time.
 #[track_caller]
-fn applied_by(stage: &Turn, by: &User, space: &Namespace, yaml: &str, refused: &[(&str, &[&str])]) {
+fn applied_by(stage: &Turn, by: &User, space: &Namespace, yaml: &str, refused: &[(&str, &[&str])]) -> String {
+    let mut told = Vec::new();
     // Twice, as a GitOps tool does.
     for round in ["first", "second"] {
         let said = eventually("nothing asks for another try", SOON, || {
@@ -33,6 +35,18 @@ fn applied_by(stage: &Turn, by: &User, space: &Namespace, yaml: &str, refused: &
             let line = line.unwrap_or_else(|| panic!("{object} was not refused: {}{}", said.out, said.errors));
             assert!(words.iter().all(|word| line.contains(word)), "{object} is not refused with {words:?}: {line}");
         }
+        told.push(said.errors);
+    }
+    told.swap_remove(0)
+}
+
+/// Whoever applies it is told what the controller will meet, and what to do.
+#[track_caller]
+fn warns_ahead(told: &str, kind: &str, what: &str) {
+    let warning = told.lines().find(|line| line.starts_with("Warning") && line.contains(&format!("this {kind} ")));
+    let warning = warning.unwrap_or_else(|| panic!("no warning of {kind}: {told}"));
+    for words in ["[domicile/pod-security]", what, "in a namespace that is not governed"] {
+        assert!(warning.contains(words), "{words}: {warning}");
     }
 }
 
@@ -149,7 +163,9 @@ fn a_monitoring_stack_runs_but_for_its_node_agent_and_its_foreign_reader() {
     );
     // An administrator may share; the team that installs it may not.
     let space = stage.governed("mainland");
-    applied_by(&stage, &stage.tenant, &space, include_str!("fixtures/workloads/monitoring.yaml"), &[foreign]);
+    let yaml = include_str!("fixtures/workloads/monitoring.yaml");
+    let told = applied_by(&stage, &stage.tenant, &space, yaml, &[foreign]);
+    warns_ahead(&told, "DaemonSet", "hostPath");
     run_at_home(&stage, &space, "metrics", 2);
     run_at_home(&stage, &space, "dashboards", 1);
     volumes_are_at_home(&stage, &space, 2);
@@ -207,7 +223,10 @@ fn a_message_broker_runs_without_its_port_on_every_node() {
 #[test]
 fn a_search_cluster_runs_where_it_names_no_class_and_no_privilege() {
     let stage = shared();
-    let space = applied(&stage, include_str!("fixtures/workloads/search-operator.yaml"), &[]);
+    let space = stage.governed("mainland");
+    let yaml = include_str!("fixtures/workloads/search-operator.yaml");
+    let told = applied_by(&stage, &stage.admin, &space, yaml, &[]);
+    warns_ahead(&told, "StatefulSet", "privilege");
     run_at_home(&stage, &space, "search-data", 1);
     volumes_are_at_home(&stage, &space, 1);
     // The claim is refused to the StatefulSet's controller, which says so.
@@ -236,7 +255,9 @@ fn an_ingress_controller_runs_and_opens_nothing() {
 fn a_log_agent_belongs_in_a_namespace_that_is_not_governed() {
     let stage = shared();
     let yaml = include_str!("fixtures/workloads/log-agent.yaml");
-    let space = applied(&stage, yaml, &[]);
+    let space = stage.governed("mainland");
+    let told = applied_by(&stage, &stage.admin, &space, yaml, &[]);
+    warns_ahead(&told, "DaemonSet", "hostPath");
     space.tells(&["DaemonSet log-agent", "violates PodSecurity", "hostPath volumes"]);
     assert!(space.list(&POD).is_empty());
     let free = stage.ungoverned();
