@@ -10,8 +10,8 @@ use crate::{
     api::{DataCenter, DataCenterStatus, DataResidency, DataResidencyStatus},
     apply,
     audit::NONE_COUNTED,
-    domain::{Cidr, Subject, keys},
-    observe::{Change, Delta, in_namespace},
+    domain::{Cidr, Named, Permitting, Subject, keys},
+    observe::{Change, Delta, Namespace, in_namespace},
     report::{
         self,
         events::{self, Telling},
@@ -115,7 +115,7 @@ fn outcome<'a>(
 ) -> Option<Outcome<'a>> {
     let (residency, resolved) = (world.snapshot.residencies.get(name)?, world.residencies.get(name)?);
     // A namespace that ends starts nothing any more, and what runs in it runs on for as long as it may.
-    let matters = |space: &&crate::observe::Namespace| {
+    let matters = |space: &&Namespace| {
         !space.terminating || judged.get(&space.name).is_none_or(|judged| judged.confined || judged.pods > 0)
     };
     let namespaces = world.naming(name).filter(matters).map(|space| match judged.get(&space.name) {
@@ -128,6 +128,7 @@ fn outcome<'a>(
             findings: &judged.findings,
             counted: &judged.counted,
             refused_because: judged.refused_because.as_deref(),
+            left_to_its_own: left_to_its_own(world, space),
         },
         None => NamespaceOutcome {
             name: &space.name,
@@ -138,6 +139,7 @@ fn outcome<'a>(
             findings: &[],
             counted: &NONE_COUNTED,
             refused_because: None,
+            left_to_its_own: false,
         },
     });
     let standing = |class: &&crate::resolve::WantedClass| {
@@ -160,6 +162,15 @@ fn outcome<'a>(
         unseen: &world.unseen,
         deleting: residency.metadata.deletion_timestamp.is_some(),
     })
+}
+
+/// Whether a namespace is left to network policies of its own though nobody has asked for that: it had them when it joined.
+pub(super) fn left_to_its_own(world: &World, space: &Namespace) -> bool {
+    let says = |value: &str| space.annotations.get(keys::PERMITTING).is_some_and(|own| own == value);
+    let is_asked_for = |name: &str| world.residencies.get(name).is_none_or(|one| one.permitting == Permitting::None);
+    says(&Permitting::None.to_string())
+        && !space.labels.contains_key(keys::PERMIT)
+        && matches!(world.named(space), Named::Residencies(named) if !named.names().any(is_asked_for))
 }
 
 /// Addresses of API servers that governed pods may not connect to, whatever their namespaces' own policies open.

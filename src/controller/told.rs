@@ -3,10 +3,11 @@
 use super::{
     namespace::Meaning,
     outcome::Written,
+    status::left_to_its_own,
     world::{Work, World},
 };
 use crate::{
-    domain::{Named, Subject},
+    domain::{Mode, Named, Subject, keys},
     report::events::Telling,
 };
 
@@ -24,7 +25,14 @@ pub(super) fn tellings(world: &World, work: &Work, written: &Written) -> Vec<Tel
     let mut tellings = Vec::new();
     match written.meaning {
         Some(Meaning::Confined) => {
-            let note = format!("confined for DataResidency {named}");
+            let is_enforced =
+                space.labels.get(keys::ENFORCEMENT).is_some_and(|mode| *mode == Mode::Enforce.to_string());
+            let rest = if is_enforced && left_to_its_own(world, space) {
+                "; it has NetworkPolicies of its own, so nothing else opens its pods, not even for DNS: to open what is permitted beside them, label it domicile.dev/permit: All"
+            } else {
+                ""
+            };
+            let note = format!("confined for DataResidency {named}{rest}");
             tellings.push(Telling::normal(subject, "Confined", "Confine", note));
         }
         Some(Meaning::Released) => {

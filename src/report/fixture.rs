@@ -63,6 +63,8 @@ pub(super) struct Seen {
     /// In each of the two.
     pub counted: Counted,
     pub deleting: bool,
+    /// Of the second.
+    pub left_to_its_own: bool,
 }
 
 impl Seen {
@@ -96,6 +98,7 @@ impl Seen {
             unseen: BTreeMap::new(),
             counted: Counted::default(),
             deleting: false,
+            left_to_its_own: false,
         }
     }
 
@@ -111,6 +114,7 @@ impl Seen {
             findings,
             counted: &self.counted,
             refused_because,
+            left_to_its_own: self.left_to_its_own && name == "store",
         };
         Outcome {
             residency: &self.residency,

@@ -10,7 +10,7 @@ use super::{
     conditions::{Judgement, Status},
     residency::{NamespaceOutcome, NetworkTier, Outcome, PoliciesSeen},
     some_of,
-    unsaid::{api_servers, dns_elsewhere, topology_keys},
+    unsaid::{api_servers, dns_elsewhere, left_to_their_own, topology_keys},
 };
 use crate::{
     audit::{add_ons, cluster_network, network},
@@ -64,6 +64,11 @@ pub(super) fn storage(outcome: &Outcome<'_>) -> Judgement {
 
 /// Namespaces are isolated and nothing opens them. That a plugin heeds that can't be seen, so this is never true.
 pub(super) fn network(outcome: &Outcome<'_>, findings: &[&Finding]) -> Judgement {
+    let Judgement { status, reason, message } = isolated(outcome, findings);
+    Judgement { status, reason, message: message + &left_to_their_own(outcome) }
+}
+
+fn isolated(outcome: &Outcome<'_>, findings: &[&Finding]) -> Judgement {
     first(outcome, &[mode, policies, canary, confined])
         .or_else(|| tenants_policies(findings))
         .or_else(|| pod_addresses(outcome))

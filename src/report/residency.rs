@@ -103,6 +103,8 @@ pub struct NamespaceOutcome<'a> {
     pub counted: &'a Counted,
     /// Why nothing may start in it, if so.
     pub refused_because: Option<&'a str>,
+    /// Whether nothing is opened in it, and would not be, but by network policies of its own, and nobody has asked for that.
+    pub left_to_its_own: bool,
 }
 
 impl Outcome<'_> {

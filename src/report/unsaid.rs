@@ -2,7 +2,7 @@
 //! servers stand, where the cluster's DNS runs. Each is told with what mends it.
 
 use super::{conditions::Judgement, residency::Outcome, some_of};
-use crate::resolve::UnknownKey;
+use crate::{domain::Mode, resolve::UnknownKey};
 
 /// A key that the class's driver does not know. What drivers make of that differs, so it is not known to hold.
 pub(super) fn topology_keys(outcome: &Outcome<'_>) -> Option<Judgement> {
@@ -53,6 +53,24 @@ pub(super) fn dns_elsewhere(outcome: &Outcome<'_>) -> String {
     )
 }
 
+/// Namespaces that had network policies of their own when they joined: their zero trust is kept, and what these do not open is closed.
+pub(super) fn left_to_their_own(outcome: &Outcome<'_>) -> String {
+    let names: Vec<&str> = outcome.namespaces.iter().filter(|one| one.left_to_its_own).map(|one| one.name).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    let opens = match outcome.resolved.mode {
+        Mode::Enforce => "nothing opens pods but NetworkPolicies that were there before, not even for DNS",
+        Mode::Warn | Mode::Audit => {
+            "with enforcement: Enforce nothing would open pods but NetworkPolicies that are there, not even for DNS"
+        }
+    };
+    format!(
+        "; in {} {opens}: to open what is permitted beside them, label the namespace domicile.dev/permit: All, or None where that is meant",
+        some_of(names.into_iter())
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +89,16 @@ mod tests {
         assert!(message.contains("wrong/zone") && message.ends_with(remedy), "{message}");
         assert!(says(unknown(&[]), "StorageEnforced", "Unknown", "TopologyKeyUnknown").contains("registered none"));
         says(unknown(&[]), "Ready", "True", "InForce");
+    }
+
+    #[test]
+    fn a_namespace_that_keeps_its_zero_trust_is_told_before_and_after() {
+        let seen = |mode| Seen { left_to_its_own: true, mode, ..Seen::well() };
+        let message = says(seen(Mode::Enforce), "NetworkEnforced", "Unknown", "PluginNotSeen");
+        assert!(message.contains("in store nothing opens pods but") && message.contains("permit: All"), "{message}");
+        let message = says(seen(Mode::Audit), "NetworkEnforced", "False", "AuditOnly");
+        assert!(message.contains("in store with enforcement: Enforce nothing would open"), "{message}");
+        says(seen(Mode::Enforce), "Ready", "True", "InForce");
     }
 
     #[test]

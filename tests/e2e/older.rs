@@ -146,6 +146,47 @@ fn a_wide_policy_from_before_is_narrowed_or_keeps_the_namespace_closed() {
     assert!(shop.find(&NETWORK_POLICY, "domicile-permit").is_none());
 }
 
+/// One policy that lets somebody in is a policy of its own, and egress that nobody has thought of is closed with it.
+#[test]
+fn a_namespace_that_keeps_its_zero_trust_is_told_what_that_closes() {
+    let stage = shared();
+    let residency = stage.makes_residency("keeping-trust", "{jurisdictions: [CN], enforcement: Audit}");
+    let network = |words: &str, told: bool| {
+        eventually(&format!("NetworkEnforced says {words}: {told}"), SOON, || {
+            let conditions = stage.admin.get(&DATA_RESIDENCY, "", "keeping-trust")["status"]["conditions"].clone();
+            let network =
+                conditions.as_array().into_iter().flatten().find(|one| one["type"] == "NetworkEnforced").cloned();
+            let message = network.unwrap_or_default()["message"].as_str().unwrap_or_default().to_owned();
+            when(message.contains(words) == told, || message)
+        });
+    };
+    let with_policy = || {
+        let shop = stage.ungoverned();
+        shop.accepts("{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: from-front}, spec: {podSelector: {matchLabels: {app: back}}, policyTypes: [Ingress], ingress: [{from: [{podSelector: {matchLabels: {app: front}}}]}]}}");
+        shop.accepts(bare_pod("web").with("spec: {nodeSelector: {kubernetes.io/hostname: shanghai-a}}"));
+        shop.runs("web");
+        shop
+    };
+    let (mut first, mut second) = (with_policy(), with_policy());
+    first.joins("keeping-trust");
+    network(&format!("in {} with enforcement: Enforce nothing would open pods", first.name), true);
+    residency.becomes("spec: {enforcement: Enforce}");
+    network(&format!("in {} nothing opens pods but NetworkPolicies", first.name), true);
+    second.joins("keeping-trust");
+    second.tells(&["Confined Namespace", "NetworkPolicies of its own", "domicile.dev/permit: All"]);
+    for shop in [&first, &second] {
+        let web = format!("{}/web", shop.name);
+        eventually("it is closed", SOON, || {
+            when(!stage.passes(&web, "10.20.5.5", 443), || "it opens what is permitted".into())
+        });
+        shop.label("domicile.dev/permit", "All");
+        eventually("what is permitted is opened", SOON, || {
+            when(stage.passes(&web, "10.20.5.5", 443), || format!("{:?}", shop.list(&NETWORK_POLICY)))
+        });
+    }
+    network("NetworkPolicies that were there before", false);
+}
+
 #[test]
 fn services_from_before_are_told_and_may_be_mended() {
     let stage = shared();
