@@ -73,7 +73,6 @@ mod tests {
         let one = |kind: &str, name: &str| json!([{"kind": kind, "name": name}]);
         for foreign in [
             account("abroad"),
-            json!([{"kind": "ServiceAccount", "name": "default"}]),
             one("User", "system:serviceaccount:abroad:default"),
             one("User", "system:serviceaccount:"),
             one("User", "system:anonymous"),
@@ -90,6 +89,7 @@ mod tests {
         }
         for own in [
             account("shop"),
+            one("ServiceAccount", "default"), // of the RoleBinding's own namespace
             account("kube-system"),
             one("User", "system:serviceaccount:shop:default"),
             one("User", "system:serviceaccounts"),

@@ -86,13 +86,13 @@ fn judge(key: &Key, kind: &'static str, exposed: &Exposed, confinement: &Confine
         _ if exposure == Exposure::Deny => findings.push(finding(
             "domicile/service-type",
             format!("a Service of type {how} is reached from outside the cluster, and exposure is {exposure}"),
-            "make it a ClusterIP, or ask for spec.network.exposure: Allow of the DataResidency",
+            "make it a ClusterIP, or ask for spec.network.exposure: Allow of the DataResidency and set externalTrafficPolicy: Local",
         )),
         _ if exposed.hides_source && confinement.ingress == Ingress::Restricted => findings.push(finding(
             "domicile/hidden-source",
             "nodes put their own address in place of the client's, and spec.network.ingress.policy is Restricted"
                 .to_owned(),
-            "set externalTrafficPolicy: Local, or ask for spec.network.ingress.policy: Open of the DataResidency",
+            "set externalTrafficPolicy: Local, and let spec.network.ingress.allow of the DataResidency name the clients; or ask for spec.network.ingress.policy: Open",
         )),
         _ => {}
     }

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
-use super::network::{METADATA, NAMESPACE_NAME, NODE_LOCAL_DNS, labelled};
+use super::network::{METADATA, NAMESPACE_NAME, labelled};
 use crate::{
     domain::{Ingress, Mode, keys},
     observe::cluster_policy::{Action, DestinationPort, Peer, Port, Protocol, Rule, Spec},
@@ -166,7 +166,7 @@ fn dns() -> Vec<Peer> {
         namespace_selector: labelled(NAMESPACE_NAME, keys::DNS_NAMESPACE),
         pod_selector: labelled(keys::DNS_APP, app),
     });
-    pods.into_iter().chain(networks([NODE_LOCAL_DNS])).collect()
+    pods.into_iter().chain(networks([keys::NODE_LOCAL_DNS])).collect()
 }
 
 /// Pods of the own namespace are passed already.

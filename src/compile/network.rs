@@ -23,9 +23,6 @@ use crate::{
 /// The name of a namespace as a label that nobody can forge.
 pub(super) const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
-const DNS_PORT: i32 = 53;
-/// Address of NodeLocal DNSCache.
-pub(super) const NODE_LOCAL_DNS: &str = "169.254.20.10/32";
 /// Addresses at which providers serve a node's metadata: link-local, and Alibaba Cloud's.
 pub(super) const METADATA: [&str; 2] = ["169.254.169.254/32", "100.100.100.200/32"];
 
@@ -132,8 +129,8 @@ fn dns() -> NetworkPolicyEgressRule {
             ip_block: None,
         })
         .collect();
-    peers.extend(NODE_LOCAL_DNS.parse().ok().map(|cidr: Cidr| block(&cidr)));
-    let ports = ["UDP", "TCP"].map(|protocol| port(&PortRange { first: DNS_PORT, last: None, protocol }));
+    peers.extend(keys::NODE_LOCAL_DNS.parse().ok().map(|cidr: Cidr| block(&cidr)));
+    let ports = ["UDP", "TCP"].map(|protocol| port(&PortRange { first: keys::DNS_PORT, last: None, protocol }));
     to(peers, Some(ports.to_vec()))
 }
 

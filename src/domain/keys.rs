@@ -81,6 +81,11 @@ pub const DNS_NAMESPACE: &str = "kube-system";
 pub const DNS_APP: &str = "k8s-app";
 /// Its values.
 pub const DNS_APPS: [&str; 3] = ["kube-dns", "coredns", "node-local-dns"];
+/// Where NodeLocal DNSCache answers on each node, as a block of addresses.
+/// <https://kubernetes.io/docs/tasks/administer-cluster/nodelocaldns/>
+pub const NODE_LOCAL_DNS: &str = "169.254.20.10/32";
+/// The port of DNS, for UDP and TCP (RFC 1035).
+pub const DNS_PORT: i32 = 53;
 
 /// The value of [`REFUSED_BECAUSE`] while a confinement is being written.
 pub const BEING_CONFINED: &str = "being confined";

@@ -7,12 +7,12 @@
 use std::{borrow::Cow, collections::BTreeSet, fmt, net::IpAddr};
 
 use k8s_openapi::{
-    api::networking::v1::{IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicySpec},
-    apimachinery::pkg::apis::meta::v1::LabelSelector,
+    api::networking::v1::{IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec},
+    apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
 
 use super::{convert::is_managed, fingerprint::Fingerprint, peers::Demand};
-use crate::domain::Cidr;
+use crate::domain::{Cidr, keys};
 
 /// So many rules of a policy are judged, and kept of each direction: as many as `network.yaml` does.
 pub const RULES: usize = 100;
@@ -106,12 +106,29 @@ impl Opens {
     /// What `spec` lets through.
     #[must_use]
     pub fn read(spec: &NetworkPolicySpec) -> Self {
-        let egress: Vec<&[NetworkPolicyPeer]> =
-            spec.egress.iter().flatten().map(|rule| rule.to.as_deref().unwrap_or_default()).collect();
-        let ingress: Vec<&[NetworkPolicyPeer]> =
-            spec.ingress.iter().flatten().map(|rule| rule.from.as_deref().unwrap_or_default()).collect();
+        let outwards = spec.egress.iter().flatten().map(|rule| Heard {
+            peers: rule.to.as_deref().unwrap_or_default(),
+            is_dns: rule.ports.as_deref().is_some_and(are_of_dns),
+        });
+        let inwards = spec.ingress.iter().flatten();
+        let inwards = inwards.map(|rule| Heard { peers: rule.from.as_deref().unwrap_or_default(), is_dns: false });
+        let (egress, ingress): (Vec<Heard<'_>>, Vec<Heard<'_>>) = (outwards.collect(), inwards.collect());
         Self { egress: Direction::read(&egress), ingress: Direction::read(&ingress), unreadable: false }
     }
+}
+
+/// What decides of a rule, as it is written.
+#[derive(Clone, Copy)]
+struct Heard<'a> {
+    peers: &'a [NetworkPolicyPeer],
+    /// Whether names are all that can be asked for by it.
+    is_dns: bool,
+}
+
+fn are_of_dns(ports: &[NetworkPolicyPort]) -> bool {
+    let is_dns =
+        |port: &NetworkPolicyPort| port.port == Some(IntOrString::Int(keys::DNS_PORT)) && port.end_port.is_none();
+    (1..=2).contains(&ports.len()) && ports.iter().all(is_dns)
 }
 
 /// The rules of one direction.
@@ -124,10 +141,10 @@ pub struct Direction {
 }
 
 impl Direction {
-    fn read(rules: &[&[NetworkPolicyPeer]]) -> Self {
+    fn read(rules: &[Heard<'_>]) -> Self {
         let size = Size::of(rules);
         let kept = if size.is_judged() { rules } else { &[] };
-        Self { size, rules: kept.iter().map(|peers| Rule::read(peers)).collect() }
+        Self { size, rules: kept.iter().map(Rule::read).collect() }
     }
 }
 
@@ -145,13 +162,14 @@ pub struct Size {
 }
 
 impl Size {
-    fn of(rules: &[&[NetworkPolicyPeer]]) -> Self {
+    fn of(rules: &[Heard<'_>]) -> Self {
         let expressions = |selector: &LabelSelector| selector.match_expressions.as_ref().map_or(0, Vec::len);
-        let selecting = || rules.iter().copied().flatten().filter(|peer| peer.namespace_selector.is_some());
+        let peers = || rules.iter().flat_map(|rule| rule.peers);
+        let selecting = || peers().filter(|peer| peer.namespace_selector.is_some());
         let selectors = || selecting().flat_map(|peer| [&peer.namespace_selector, &peer.pod_selector]).flatten();
         Self {
             rules: rules.len(),
-            peers: rules.iter().map(|peers| peers.len()).sum(),
+            peers: peers().count(),
             selectors: selecting().count(),
             longest: selectors().map(expressions).max().unwrap_or_default(),
         }
@@ -180,7 +198,8 @@ impl Size {
 pub struct Rule {
     /// Whether it has no peer, or one that says nothing; both are any address.
     pub is_bare: bool,
-    /// The blocks of addresses that it names, each once: those without exceptions that are written as they are told.
+    /// The blocks of addresses that it names, each once: those without exceptions that are written as they are told. The node's own
+    /// DNS, asked for names alone, is none of them: it is permitted everywhere.
     pub networks: Box<[Cidr]>,
     /// All others, each once.
     pub blocks: Box<[Block]>,
@@ -190,8 +209,9 @@ pub struct Rule {
 }
 
 impl Rule {
-    fn read(peers: &[NetworkPolicyPeer]) -> Self {
-        let named = || peers.iter().filter_map(|peer| peer.ip_block.as_ref());
+    fn read(Heard { peers, is_dns }: &Heard<'_>) -> Self {
+        let is_judged = |block: &&IPBlock| !(*is_dns && block.cidr == keys::NODE_LOCAL_DNS);
+        let named = || peers.iter().filter_map(|peer| peer.ip_block.as_ref()).filter(is_judged);
         let selectors =
             peers.iter().filter_map(|peer| Some((peer.namespace_selector.as_ref()?, peer.pod_selector.as_ref())));
         let networks: BTreeSet<Cidr> = named().filter_map(plain_network).collect();
@@ -343,6 +363,26 @@ mod tests {
         let block = |number: usize| json!({"ipBlock": {"cidr": "10.0.0.0/8", "except": vec!["10.1.0.0/16"; number]}});
         assert_eq!(kept(block(64)), kept(block(10_000)));
         assert_eq!(kept(json!({"podSelector": {}})), kept(json!({"podSelector": {"matchLabels": {"app": "web"}}})));
+    }
+
+    #[test]
+    fn the_nodes_own_dns_asked_for_names_is_no_address_outside() {
+        let opens = |cidr: &str, ports: Value| {
+            let rule = json!([{"to": [{"ipBlock": {"cidr": cidr}}], "ports": ports}]);
+            !read(json!({"podSelector": {}, "egress": rule})).egress.rules[0].networks.is_empty()
+        };
+        let dns = json!([{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]);
+        assert!(!opens(keys::NODE_LOCAL_DNS, dns.clone()));
+        for (cidr, ports) in [
+            ("169.254.169.254/32", dns),
+            (keys::NODE_LOCAL_DNS, json!([])),
+            (keys::NODE_LOCAL_DNS, json!([{"protocol": "UDP"}])),
+            (keys::NODE_LOCAL_DNS, json!([{"port": 53, "endPort": 32767}])),
+            (keys::NODE_LOCAL_DNS, json!([{"port": "dns"}])),
+            (keys::NODE_LOCAL_DNS, json!([{"port": 53}, {"port": 30080}])),
+        ] {
+            assert!(opens(cidr, ports.clone()), "{cidr} {ports}");
+        }
     }
 
     #[test]

@@ -225,6 +225,11 @@ fn what_cannot_be_narrowed_exactly_is_refused() {
         let said = shop.rejects(egress(foreign), "[domicile/network-foreign]");
         assert!(said.contains("10.20.0.0/16"), "the refusal does not say what is permitted: {said}");
     }
+    // The node's own DNS is for names alone: what else listens on the node would be there, too.
+    let local = egress("{ipBlock: {cidr: 169.254.20.10/32}}").named("local-dns");
+    shop.rejects(local.clone(), "[domicile/network-foreign]");
+    let names = "spec: {egress: [{to: [{ipBlock: {cidr: 169.254.20.10/32}}], ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]}]}";
+    shop.accepts(local.with(names));
     shop.accepts(egress("{ipBlock: {cidr: 10.20.7.0/24}}, {podSelector: {}}").named("fine"));
     shop.patch(&NETWORK_POLICY, "fine", "spec: {egress: [{to: [{ipBlock: {cidr: 198.51.100.0/24}}]}]}")
         .refused("[domicile/network-foreign]");

@@ -59,6 +59,8 @@ struct Rule<'a> {
     /// `egress` or `ingress`, the rule's position, `to` or `from`.
     path: [String; 3],
     outwards: bool,
+    /// Whether names are all that can be asked for by it.
+    is_dns: bool,
     peers: &'a [Value],
 }
 
@@ -89,10 +91,16 @@ fn rules<'a>(policy: &'a Value, permitted: &Permitted) -> Vec<Rule<'a>> {
         rules.map(move |(position, rule)| Rule {
             path: [direction.clone(), position.to_string(), list.clone()],
             outwards,
+            is_dns: outwards && is_dns(elements(field(rule, &["ports"]))),
             peers: elements(field(rule, &[&list])),
         })
     };
     looked_at.flat_map(of).collect()
+}
+
+fn is_dns(ports: &[Value]) -> bool {
+    let port = |port: &Value| field(port, &["port"]) == keys::DNS_PORT && field(port, &["endPort"]).is_null();
+    (1..=2).contains(&ports.len()) && ports.iter().all(port)
 }
 
 fn elements(list: &Value) -> &[Value] {
@@ -109,9 +117,12 @@ fn is_narrowable(rules: &[Rule<'_>], permitted: &Permitted) -> bool {
     }
     let peers: Vec<Peer<'_>> =
         rules.iter().flat_map(|rule| rule.peers.iter().map(|peer| Peer::read(peer, rule.outwards))).collect();
-    let blocks =
-        peers.iter().filter_map(|peer| peer.block).filter(|block| !permitted.networks.iter().any(|own| own == block));
-    let compared = blocks.count().saturating_mul(networks);
+    let is_named = |rule: &Rule<'_>, block: &str| {
+        !permitted.networks.iter().any(|own| own == block) && !(rule.is_dns && block == keys::NODE_LOCAL_DNS)
+    };
+    let written = rules.iter().flat_map(|rule| rule.peers.iter().map(move |peer| (rule, peer)));
+    let blocks = written.filter_map(|(rule, peer)| Some((rule, field(peer, &["ipBlock", "cidr"]).as_str()?)));
+    let compared = blocks.filter(|(rule, block)| is_named(rule, block)).count().saturating_mul(networks);
     let selectors = || peers.iter().filter(|peer| peer.selects_namespaces());
     let wide = rules.iter().filter(|rule| rule.peers.is_empty()).count()
         + peers.iter().filter(|peer| peer.is_any_address(permitted)).count()

@@ -30,7 +30,8 @@ pub const POLICIES: Comparison = Comparison {
 /// Blocks at every edge: permitted, inside one, as it is not written, all addresses in many spellings, and foreign ones.
 fn blocks(number: u8) -> Json {
     let cidr = |text: &str| json!(text.replace("NN", &number.to_string()));
-    let permitted = ["10.NN.0.0/16", "10.NN.7.0/24", "10.NN.0.1/32", "2001:db8:NN::/48", "2001:db8:NN:1::/64"];
+    let permitted =
+        ["10.NN.0.0/16", "10.NN.7.0/24", "10.NN.0.1/32", "2001:db8:NN::/48", "2001:db8:NN:1::/64", "169.254.20.10/32"];
     let odd = [
         "10.NN.0.1/16",
         "10.NN.0.0/15",
@@ -182,7 +183,7 @@ fn of_spec(spec: Json) -> Json {
 fn spec(residency: &str, number: u8) -> Json {
     let port = object(vec![
         ("protocol", 0.5, words(&["TCP", "UDP"])),
-        ("port", 0.8, one_of(vec![json!(443), json!("https")])),
+        ("port", 0.8, one_of(vec![json!(443), json!("https"), json!(53), json!(53)])),
     ]);
     let rule = |direction: &'static str| {
         object(vec![(direction, 0.9, list(peer(residency, number), 0..=2)), ("ports", 0.3, list(port.clone(), 0..=2))])
