@@ -175,6 +175,9 @@ fn p13_mirror_pods_are_refused() {
         .with("{metadata: {annotations: {kubernetes.io/config.mirror: abc}}, spec: {nodeName: frankfurt-a}}")
         .in_namespace(&shop.name);
     shop.rejects(&mirror, "[domicile/mirror-pod]");
+    let free = stage.ungoverned();
+    free.has_its_account();
+    free.would_ask(mirror.clone().in_namespace(&free.name)).expected();
     // A foreign kubelet, which may create mirror pods of its own node.
     let uid = stage.admin.get(&NODE, "", "frankfurt-a")["metadata"]["uid"].clone();
     let owned = mirror

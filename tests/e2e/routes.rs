@@ -157,17 +157,23 @@ fn n3_a_further_network_from_before_is_told() {
 fn s14_snapshots_are_vouched_for() {
     let stage = shared();
     let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
-    let kind = add_on("snapshot.storage.k8s.io", "v1", "VolumeSnapshot", "volumesnapshots");
-    let _served = kind.is_served(&stage);
-    let taken = json!({"volumeSnapshotClassName": "copied-abroad", "source": {"persistentVolumeClaimName": "data"}});
-    let brought_in = json!({"source": {"volumeSnapshotContentName": "of-somebody"}});
-    kind.comes_to_pass(&stage.tenant, &free, &taken);
-    kind.would_ask(&stage.tenant, &free, &brought_in).expected();
-    for (spec, verb) in [(&taken, "snapshot"), (&brought_in, "adopt")] {
-        let said = kind.would_ask(&stage.tenant, &shop, spec).refused("[domicile/snapshot]");
-        assert!(said.contains(&format!("verb {verb}")), "{said}");
-        let (one_who_may, _made) = stage.with_verb(verb, "mainland");
-        kind.comes_to_pass(&one_who_may, &shop, spec);
+    let one = add_on("snapshot.storage.k8s.io", "v1", "VolumeSnapshot", "volumesnapshots");
+    let group = add_on("groupsnapshot.storage.k8s.io", "v1beta1", "VolumeGroupSnapshot", "volumegroupsnapshots");
+    let _served = all_served(&stage, [one, group]);
+    let of_one = json!({"volumeSnapshotClassName": "copied-abroad", "source": {"persistentVolumeClaimName": "data"}});
+    let of_group = json!({"volumeGroupSnapshotClassName": "copied-abroad", "source": {"selector": {"matchLabels": {"app": "db"}}}});
+    for (kind, taken, content) in
+        [(one, of_one, "volumeSnapshotContentName"), (group, of_group, "volumeGroupSnapshotContentName")]
+    {
+        let brought_in = json!({"source": {content: "of-somebody"}});
+        kind.comes_to_pass(&stage.tenant, &free, &taken);
+        kind.would_ask(&stage.tenant, &free, &brought_in).expected();
+        for (spec, verb) in [(&taken, "snapshot"), (&brought_in, "adopt")] {
+            let said = kind.would_ask(&stage.tenant, &shop, spec).refused("[domicile/snapshot]");
+            assert!(said.contains(&format!("needs the verb {verb}")), "{said}");
+            let (one_who_may, _made) = stage.with_verb(verb, "mainland");
+            kind.comes_to_pass(&one_who_may, &shop, spec);
+        }
     }
     // What is filled from a snapshot of the own namespace lies where its class says.
     let filled = "spec: {dataSource: {apiGroup: snapshot.storage.k8s.io, kind: VolumeSnapshot, name: it}}";
