@@ -292,7 +292,9 @@ pub struct DataResidencyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enforced_by: Option<EnforcedBy>,
     /// Which ways out are closed in this cluster, and by what: the routes of `domicile coverage`, but those whose kinds the
-    /// cluster does not serve. Only while the mode is Enforce; in other modes nothing is refused.
+    /// cluster does not serve. Only while the mode is Enforce; in other modes nothing is refused. What is left of closed ones
+    /// says the command.
+    #[schemars(length(max = 256))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<Routes>,
     /// The counts above as `kubectl get` shows them.
@@ -389,6 +391,7 @@ pub struct Routes {
     /// the residency is found and told, `Not seen`, `Not enforced` or `Not enforceable`.
     pub enforced_by: String,
     /// Their ids, for example `P1`: placement (P), storage (S), network and access (N).
+    #[schemars(length(max = 256))]
     pub ids: Vec<String>,
     /// What would close them, where they are open.
     #[serde(default, skip_serializing_if = "String::is_empty")]

@@ -420,7 +420,7 @@ fn policy_step(world: &World, (key, wanted): (Key, Option<NetworkPolicySpec>)) -
 }
 
 /// Whether it is closed until everything that is older than its rules is judged.
-fn is_being_confined(space: &Namespace) -> bool {
+pub(super) fn is_being_confined(space: &Namespace) -> bool {
     space.annotations.get(keys::REFUSED_BECAUSE).is_some_and(|reason| keys::is_being_confined(reason))
         && space.labels.get(keys::ENFORCEMENT).is_some_and(|mode| *mode == Mode::Enforce.to_string())
 }

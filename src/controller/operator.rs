@@ -328,7 +328,9 @@ impl Operator {
         match &step {
             None => {
                 self.pace.rests(name, now, took);
-                self.pace.is_settled(name);
+                if self.world.mutation.is_some() && !namespace::is_being_confined(space) {
+                    self.pace.is_settled(name);
+                }
             }
             Some(namespace::Step::Rewrite { meaning: Meaning::Closed, .. } | namespace::Step::Settle { .. }) => {
                 self.settled_at.remove(name); // that begins anew

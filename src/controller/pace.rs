@@ -46,8 +46,8 @@ pub struct Pace {
     hurried: BTreeSet<String>,
     /// When each of them was, in that order, so that it is forgotten again.
     hurries: VecDeque<(Instant, String)>,
-    /// Namespaces in which what their residencies ask for, or where a node stands, is still to be made to hold. No tenant brings that
-    /// about.
+    /// Namespaces in which what their residencies ask for, or where a node stands, is still to be made to hold. Tenants bring that about
+    /// only by what makes nodes come and go.
     withdrawn: BTreeSet<String>,
 }
 

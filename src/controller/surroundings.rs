@@ -5,7 +5,10 @@
 use std::time::Duration;
 
 use kube::Client;
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 
 use super::{
     canary,
@@ -20,6 +23,8 @@ const SOON: Duration = Duration::from_millis(300);
 const LATER: Duration = Duration::from_secs(10);
 /// So long a look may take; what was seen before it is past.
 const LIMIT: Duration = Duration::from_secs(30);
+/// So long it may take to say what is served, of which nothing that is enforced depends.
+const ANSWER: Duration = Duration::from_secs(5);
 /// So often the canary must be found unpinned in a row before that counts, where this operator serves the webhook: it has
 /// just started, or a question was lost. Every confinement says what mutates, so nothing is written for a moment's sake.
 const MISSES: u32 = 20;
@@ -41,14 +46,15 @@ pub fn start(client: &Client, own_namespace: &str, has_webhook: bool) -> watch::
     let (sink, seen) = watch::channel(None);
     let (client, own_namespace) = (client.clone(), own_namespace.to_owned());
     tokio::spawn(async move {
-        let mut misses = 0;
+        let (mut misses, mut known) = (0, Known::default());
         loop {
+            known.ask(&client).await;
             let mut looked = timeout(LIMIT, look(&client, &own_namespace)).await.unwrap_or_else(|_| {
                 tracing::warn!("the API server does not say how the admission policies stand");
                 Look::default()
             });
             looked.canary.mutation = looked.canary.mutation.and_then(|seen| believed(seen, &mut misses, has_webhook));
-            let found = looked.surroundings();
+            let found = looked.surroundings(&mut known);
             let clear = found.installed.is_some() && found.canary.refused && found.canary.mutation.is_some();
             sink.send_if_modified(|known| {
                 let news = known.as_ref() != Some(&found);
@@ -74,20 +80,41 @@ fn believed(seen: Mutation, misses: &mut u32, has_webhook: bool) -> Option<Mutat
     (*misses >= MISSES).then_some(seen)
 }
 
-/// What one look brings: everything but what is made of it.
+/// What changes seldom: it is asked for seldom, and a request that fails makes it no other.
+#[derive(Debug, Default)]
+struct Known {
+    served: Option<Served>,
+    asked: Option<Instant>,
+    values: Option<Tokens>,
+}
+
+impl Known {
+    async fn ask(&mut self, client: &Client) {
+        if self.asked.is_some_and(|asked| asked.elapsed() < LATER) {
+            return;
+        }
+        self.asked = Some(Instant::now());
+        match timeout(ANSWER, served(client)).await {
+            Ok(new) => self.served = answer("what it serves", new).or(self.served.take()),
+            Err(_) => tracing::warn!("the API server does not say what it serves"),
+        }
+    }
+}
+
+/// What one look brings.
 #[derive(Debug, Default)]
 struct Look {
     installed: Option<Installed>,
     canary: canary::Seen,
-    served: Option<Served>,
     values: Option<Tokens>,
 }
 
 impl Look {
-    fn surroundings(self) -> Surroundings {
-        let Self { installed, canary, served, values } = self;
-        let known = served.zip(values);
-        let routes = known.map(|(served, values)| routes(&facts(served, values, &canary, installed.as_ref())));
+    fn surroundings(self, known: &mut Known) -> Surroundings {
+        let Self { installed, canary, values } = self;
+        known.values = values.or(known.values.take());
+        let seldom = known.served.clone().zip(known.values.clone());
+        let routes = seldom.map(|(served, values)| routes(&facts(served, values, &canary, installed.as_ref())));
         Surroundings { installed, canary, routes: routes.unwrap_or_default() }
     }
 }
@@ -103,7 +130,7 @@ async fn look(client: &Client, own_namespace: &str) -> Look {
         }
         None => None,
     };
-    Look { installed, canary, served: answer("what it serves", served(client).await), values }
+    Look { installed, canary, values }
 }
 
 fn answer<T>(what: &str, answer: Result<T, impl std::fmt::Display>) -> Option<T> {
@@ -113,6 +140,17 @@ fn answer<T>(what: &str, answer: Result<T, impl std::fmt::Display>) -> Option<T>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_that_fails_makes_nothing_else_of_the_cluster() {
+        let served = Served { version: "v1.37.2".into(), minor: Some(37), groups: Default::default() };
+        let mut known = Known { served: Some(served), ..Known::default() };
+        let look = |values: Option<Tokens>| Look { values, ..Look::default() };
+        assert!(look(None).surroundings(&mut known).routes.is_empty(), "the chart's values were never read");
+        let first = look(Some(Tokens::new())).surroundings(&mut known).routes;
+        assert!(!first.is_empty());
+        assert_eq!(look(None).surroundings(&mut known).routes, first);
+    }
 
     #[test]
     fn a_webhook_that_misses_once_is_still_there() {

@@ -71,12 +71,11 @@ impl fmt::Display for AddOn {
 #[must_use]
 pub fn how_to_read(kind: &str, reader: &str) -> String {
     let arrange = format!("see that its API server answers, and that {reader} may list and watch it");
-    let asks_for_tiers =
-        ADD_ONS.iter().any(|known| known.name == kind && known.read_as.is_some() && known.does == Does::Policy);
-    if asks_for_tiers {
+    let is_of_calico = |known: &AddOn| known.read_as.is_some() || known.twin().is_some();
+    if ADD_ONS.iter().any(|known| known.name == kind && known.does == Does::Policy && is_of_calico(known)) {
         // https://docs.tigera.io/calico/latest/network-policy/policy-tiers/rbac-tiered-policies
         return format!(
-            "{arrange}, and in projectcalico.org get tiers and list and watch tier.networkpolicies, which Calico's API server asks for"
+            "{arrange}; where projectcalico.org is served let it get all tiers there, by no name, and list and watch tier.networkpolicies: Calico's API server shows of other tiers nothing, without a word"
         );
     }
     arrange

@@ -328,22 +328,9 @@ pub fn markdown() -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
-
-    pub fn well() -> Facts {
-        Facts {
-            version: "v1.37.2".into(),
-            minor: Some(37),
-            policies: PoliciesSeen::AsBuilt,
-            static_manifests: false,
-            canary: CanarySeen { refused: true, mutation: Some(Mutation::AdmissionPolicy) },
-            pod_security: true,
-            groups: BTreeSet::new(),
-            values: Tokens::from([("unclassifiedNamespaces".into(), "Allow".into())]),
-            sent: Sent::default(),
-        }
-    }
+    use crate::report::fixture::all_well;
 
     #[track_caller]
     fn says(facts: &Facts, id: &str) -> (State, String, String) {
@@ -357,13 +344,13 @@ pub(super) mod tests {
 
     #[test]
     fn where_all_is_well_each_is_what_the_catalogue_says() {
-        assert_eq!(says(&well(), "P1"), (State::Enforced, "AdmissionPolicy".into(), String::new()));
-        assert_eq!(filled_in(&well(), "P3"), Some("MutatingAdmissionPolicy"));
-        assert_eq!(filled_in(&well(), "P1"), None);
-        assert_eq!(says(&well(), "N3a").1, "PodSecurity");
-        assert_eq!(says(&well(), "P12").0, State::NotEnforceable);
-        assert_eq!(says(&well(), "S4"), (State::Audited, "Audit only".into(), says(&well(), "S4").2));
-        let (state, by, rest) = says(&well(), "S19");
+        assert_eq!(says(&all_well(), "P1"), (State::Enforced, "AdmissionPolicy".into(), String::new()));
+        assert_eq!(filled_in(&all_well(), "P3"), Some("MutatingAdmissionPolicy"));
+        assert_eq!(filled_in(&all_well(), "P1"), None);
+        assert_eq!(says(&all_well(), "N3a").1, "PodSecurity");
+        assert_eq!(says(&all_well(), "P12").0, State::NotEnforceable);
+        assert_eq!(says(&all_well(), "S4"), (State::Audited, "Audit only".into(), says(&all_well(), "S4").2));
+        let (state, by, rest) = says(&all_well(), "S19");
         assert_eq!((state, by.as_str()), (State::PluginNotSeen, "NetworkPolicy"));
         assert!(rest.contains("was not seen"));
     }
@@ -371,7 +358,7 @@ pub(super) mod tests {
     #[test]
     fn nothing_fills_in_where_nothing_mutates() {
         let canary = CanarySeen { refused: true, mutation: Some(Mutation::Nothing) };
-        let facts = Facts { canary, minor: Some(34), ..well() };
+        let facts = Facts { canary, minor: Some(34), ..all_well() };
         assert_eq!((says(&facts, "P3").1.as_str(), filled_in(&facts, "P3")), ("AdmissionPolicy", None));
     }
 
@@ -383,7 +370,7 @@ pub(super) mod tests {
             (PoliciesSeen::StaticNotSeen, State::NotSeen),
             (PoliciesSeen::Unseen, State::NotSeen),
         ] {
-            let facts = Facts { policies, ..well() };
+            let facts = Facts { policies, ..all_well() };
             let closed = coverage(&facts).routes.into_iter().filter(|row| row.state <= State::PluginNotSeen);
             assert_eq!(closed.count(), 0);
             assert_eq!(says(&facts, "P1").0, state);
@@ -393,28 +380,28 @@ pub(super) mod tests {
 
     #[test]
     fn what_was_not_seen_is_not_enforced() {
-        let facts = Facts { canary: CanarySeen { refused: false, mutation: None }, ..well() };
+        let facts = Facts { canary: CanarySeen { refused: false, mutation: None }, ..all_well() };
         assert_eq!(says(&facts, "P1").0, State::NotSeen);
-        let facts = Facts { canary: CanarySeen { refused: true, mutation: None }, ..well() };
+        let facts = Facts { canary: CanarySeen { refused: true, mutation: None }, ..all_well() };
         for (id, state) in
             [("P1", State::Enforced), ("P7", State::NotSeen), ("S6", State::NotSeen), ("S19", State::NotSeen)]
         {
             assert_eq!(says(&facts, id).0, state, "{id}");
         }
-        assert_eq!(says(&Facts { pod_security: false, ..well() }, "N3a").0, State::NotSeen);
-        assert_eq!(says(&Facts { minor: None, ..well() }, "P1").0, State::Open);
+        assert_eq!(says(&Facts { pod_security: false, ..all_well() }, "N3a").0, State::NotSeen);
+        assert_eq!(says(&Facts { minor: None, ..all_well() }, "P1").0, State::Open);
     }
 
     #[test]
     fn kinds_and_values_decide_what_is_there() {
-        assert_eq!(says(&well(), "N2a").0, State::NotServed);
-        let facts = Facts { groups: BTreeSet::from(["cilium.io".into()]), ..well() };
+        assert_eq!(says(&all_well(), "N2a").0, State::NotServed);
+        let facts = Facts { groups: BTreeSet::from(["cilium.io".into()]), ..all_well() };
         assert_eq!(says(&facts, "N2a").0, State::Enforced);
         assert_eq!(says(&facts, "N2c").0, State::Open);
         assert_eq!(says(&facts, "S19").1, "NetworkPolicy");
-        assert_eq!(says(&well(), "P23").0, State::Open);
+        assert_eq!(says(&all_well(), "P23").0, State::Open);
         let values = Tokens::from([("unclassifiedNamespaces".into(), "Refuse".into())]);
-        assert_eq!(says(&Facts { values, ..well() }, "P23").0, State::Enforced);
+        assert_eq!(says(&Facts { values, ..all_well() }, "P23").0, State::Enforced);
     }
 
     #[test]
@@ -422,7 +409,7 @@ pub(super) mod tests {
         let serves = |kinds: &[&str]| {
             let mut groups = BTreeSet::from(["policy.networking.k8s.io".to_owned()]);
             groups.extend(kinds.iter().map(|kind| (*kind).to_owned()));
-            let facts = Facts { groups, ..well() };
+            let facts = Facts { groups, ..all_well() };
             (["N2b", "N2c", "N2d"].map(|id| says(&facts, id).0), says(&facts, "S19").1)
         };
         let [(_, admin), (_, cluster)] = BY_KIND;
@@ -444,22 +431,22 @@ pub(super) mod tests {
 
     #[test]
     fn to_whom_objects_are_sent_is_named() {
-        assert!(says(&well(), "N12").2.ends_with("are not seen to lead out."));
+        assert!(says(&all_well(), "N12").2.ends_with("are not seen to lead out."));
         let sent = Sent { services: [crate::observe::Key::new("kyverno", "kyverno-svc")].into(), ..Sent::default() };
-        let (state, _, rest) = says(&Facts { sent, ..well() }, "N12");
+        let (state, _, rest) = says(&Facts { sent, ..all_well() }, "N12");
         assert!(state == State::Audited && rest.ends_with("name no residency: kyverno/kyverno-svc."), "{rest}");
     }
 
     #[test]
     fn only_static_manifests_cannot_be_deleted() {
-        assert_eq!(says(&well(), "N17").0, State::Open);
-        let facts = Facts { static_manifests: true, policies: PoliciesSeen::Static, ..well() };
+        assert_eq!(says(&all_well(), "N17").0, State::Open);
+        let facts = Facts { static_manifests: true, policies: PoliciesSeen::Static, ..all_well() };
         assert_eq!(says(&facts, "N17"), (State::Enforced, "StaticManifests".into(), String::new()));
     }
 
     #[test]
     fn the_table_has_every_route_once_and_fits() {
-        let table = coverage(&well()).table();
+        let table = coverage(&all_well()).table();
         for route in routes() {
             assert_eq!(
                 table.lines().filter(|line| line.split(' ').next() == Some(&route.id)).count(),

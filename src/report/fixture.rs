@@ -1,20 +1,40 @@
 //! What the tests of reports see: a residency of which all is well, to be spoiled one way at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
-use super::residency::{CanarySeen, NamespaceOutcome, NetworkTier, Outcome, PoliciesSeen, status};
+use super::{
+    coverage::Facts,
+    receivers::Sent,
+    residency::{CanarySeen, NamespaceOutcome, NetworkTier, Outcome, PoliciesSeen, status},
+};
 use crate::{
     api::{DataResidency, data_residency::Routes},
     audit::Counted,
     domain::{Finding, Leg, Mode, Mutation, Subject, Verdict},
+    policies::Tokens,
     resolve::{Residency, UnknownKey},
 };
 
 /// A moment.
 pub(super) fn at(second: i64) -> Time {
     Time(Timestamp::from_second(second).unwrap())
+}
+
+/// A cluster of which all is well.
+pub(super) fn all_well() -> Facts {
+    Facts {
+        version: "v1.37.2".into(),
+        minor: Some(37),
+        policies: PoliciesSeen::AsBuilt,
+        static_manifests: false,
+        canary: CanarySeen { refused: true, mutation: Some(Mutation::AdmissionPolicy) },
+        pod_security: true,
+        groups: BTreeSet::new(),
+        values: Tokens::from([("unclassifiedNamespaces".into(), "Allow".into())]),
+        sent: Sent::default(),
+    }
 }
 
 /// The message of a condition, which has this status and reason.

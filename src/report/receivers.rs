@@ -33,7 +33,7 @@ impl Sent {
             let names: Vec<String> = self.serving.iter().map(ToString::to_string).collect();
             let names = some_of(names.iter().map(String::as_str));
             sentences.push(format!(
-                "Governed namespaces convert custom resources ({names}): API servers reach them where a DataCenter names their addresses (spec.controlPlane.addresses)."
+                "Governed namespaces convert custom resources ({names}): API servers reach them where a DataCenter names their addresses (spec.networks or spec.controlPlane.addresses)."
             ));
         }
         if !self.converting.is_empty() {
@@ -64,7 +64,7 @@ mod tests {
             sent.in_words(),
             "Objects go to 1 Service in namespaces that name no residency: kyverno/kyverno-svc. \
              Governed namespaces convert custom resources (shop/hooks): API servers reach them where a DataCenter names \
-             their addresses (spec.controlPlane.addresses). \
+             their addresses (spec.networks or spec.controlPlane.addresses). \
              Custom resources are converted outside the cluster: hooks.example.com. \
              You may not list apiservices, so those were not read."
         );

@@ -1,4 +1,7 @@
 //! The routes in a residency's status: what `domicile coverage` tells of the cluster, put together where it is the same.
+//!
+//! For whoever looks with kubectl alone. What is closed is named by its ids, what is not has its remedy beside it; routes whose kinds
+//! are not served are left out.
 
 use std::collections::BTreeMap;
 
@@ -37,8 +40,8 @@ mod tests {
     use crate::{
         domain::Mode,
         report::{
-            coverage::{BY_KIND, tests::well},
-            fixture::{Seen, at},
+            coverage::BY_KIND,
+            fixture::{Seen, all_well, at},
             residency::{PoliciesSeen, status},
         },
     };
@@ -50,13 +53,13 @@ mod tests {
 
     #[test]
     fn every_route_that_is_there_is_told_once_and_what_is_open_with_its_remedy() {
-        let told = routes(&well());
+        let told = routes(&all_well());
         assert_eq!(told[0].enforced_by, "AdmissionPolicy");
         assert!(told[0].ids.starts_with(&["P1".to_owned(), "P2".to_owned()]) && told[0].remedy.is_empty());
         let mut ids: Vec<&String> = told.iter().flat_map(|one| &one.ids).collect();
         ids.sort();
         ids.dedup();
-        let there = coverage(&well()).routes.into_iter().filter(|row| row.state != State::NotServed).count();
+        let there = coverage(&all_well()).routes.into_iter().filter(|row| row.state != State::NotServed).count();
         assert_eq!((ids.len(), told.iter().map(|one| one.ids.len()).sum::<usize>()), (there, there));
         for (id, by) in [
             ("N3a", "PodSecurity"),
@@ -73,7 +76,7 @@ mod tests {
     #[test]
     fn a_status_tells_them_where_something_is_refused() {
         let told = |mode, network| {
-            let facts = Facts { groups: [BY_KIND[1].1.to_owned()].into(), ..well() };
+            let facts = Facts { groups: [BY_KIND[1].1.to_owned()].into(), ..all_well() };
             let mut seen = Seen { mode, network, routes: routes(&facts), ..Seen::well() };
             status(&seen.outcome(), &at(1)).routes
         };
@@ -85,8 +88,10 @@ mod tests {
 
     #[test]
     fn where_the_policies_are_gone_nothing_is_told_to_be_closed() {
-        let facts =
-            Facts { policies: PoliciesSeen::Differs(vec!["ValidatingAdmissionPolicy domicile-pods".into()]), ..well() };
+        let facts = Facts {
+            policies: PoliciesSeen::Differs(vec!["ValidatingAdmissionPolicy domicile-pods".into()]),
+            ..all_well()
+        };
         let told = routes(&facts);
         assert_eq!(of(&told, "P1").enforced_by, "Not enforced");
         assert!(of(&told, "P1").remedy.contains("domicile-pods"));

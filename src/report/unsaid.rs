@@ -55,20 +55,19 @@ pub(super) fn dns_elsewhere(outcome: &Outcome<'_>) -> String {
 
 /// Namespaces that had network policies of their own when they joined: their zero trust is kept, and what these do not open is closed.
 pub(super) fn left_to_their_own(outcome: &Outcome<'_>) -> String {
-    let names: Vec<&str> = outcome.namespaces.iter().filter(|one| one.left_to_its_own).map(|one| one.name).collect();
-    if names.is_empty() {
-        return String::new();
-    }
-    let opens = match outcome.resolved.mode {
-        Mode::Enforce => "nothing opens pods but NetworkPolicies that were there before, not even for DNS",
-        Mode::Warn | Mode::Audit => {
-            "with enforcement: Enforce nothing would open pods but NetworkPolicies that are there, not even for DNS"
-        }
+    let all = || outcome.namespaces.iter().filter(|one| one.left_to_its_own);
+    let told = |is_enforced: bool, opens: &str| {
+        let names: Vec<&str> =
+            all().filter(|one| (one.mode == Mode::Enforce) == is_enforced).map(|one| one.name).collect();
+        (!names.is_empty()).then(|| format!("; in {} {opens}", some_of(names)))
     };
-    format!(
-        "; in {} {opens}: to open what is permitted beside them, label the namespace domicile.dev/permit: All, or None where that is meant",
-        some_of(names.into_iter())
-    )
+    let closed = "nothing opens pods but NetworkPolicies that were there before, not even for DNS";
+    let would_close =
+        "with enforcement: Enforce nothing would open pods but NetworkPolicies that are there, not even for DNS";
+    let remedy = all().next().map(|_| {
+        ": to open what is permitted beside them, label the namespace domicile.dev/permit: All, or None where that is meant"
+    });
+    [told(true, closed), told(false, would_close), remedy.map(str::to_owned)].into_iter().flatten().collect()
 }
 
 #[cfg(test)]

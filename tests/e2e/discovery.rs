@@ -129,8 +129,15 @@ const OF_THE_CLUSTER: &[Reason] = &[
 ];
 
 /// Judged, but not for this operation: group, resource, operation, why.
-const NOT_FOR_ALL: &[(&str, &str, &str, &str)] =
-    &[("domicile.dev", "dataresidencies", "CREATE", "a new one holds for no namespace; its form is the schema's")];
+const NOT_FOR_ALL: &[(&str, &str, &str, &str)] = &[
+    ("domicile.dev", "dataresidencies", "CREATE", "a new one holds for no namespace; its form is the schema's"),
+    (
+        "domicile.dev",
+        "dataresidencies",
+        "UPDATE",
+        "who may write one decides what it asks for; one that asks for less is warned of",
+    ),
+];
 
 /// Subresources that are asked for by CONNECT, whatever the HTTP method.
 const CONNECTED: [&str; 4] = ["exec", "attach", "portforward", "proxy"];
@@ -172,12 +179,13 @@ fn served(stage: &Turn) -> Operations {
     served
 }
 
-/// What the installed policies judge, for everybody.
+/// What the installed policies judge, for everybody. Those that only warn are let fail, and judge nothing.
 fn judged(stage: &Turn) -> Operations {
     let policies = stage.admin.get_at("/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies").object;
     let ours = policies["items"].as_array().unwrap().iter().filter(|policy| {
         let name = policy["metadata"]["name"].as_str().unwrap();
-        name.starts_with("domicile-") && !name.starts_with("domicile-operator")
+        let refuses = policy["spec"]["failurePolicy"] == "Fail";
+        refuses && name.starts_with("domicile-") && !name.starts_with("domicile-operator")
     });
     let rules = ours.flat_map(|policy| policy["spec"]["matchConstraints"]["resourceRules"].as_array().unwrap());
     let mut judged = Operations::new();

@@ -196,9 +196,12 @@ fn a_pod_that_took_the_place_of_the_judged_one_is_not_moved() {
     let path = POD.path(&shop.name, "web");
     assert_eq!(*asked.lock().unwrap(), [format!("GET {path}"), format!("POST {path}/eviction")]);
 
-    // And what is still what was judged is moved.
+    // And what is still what was judged is moved, as soon as its kubelet writes nothing more.
     shop.runs("web");
-    assert_eq!(run(evict(operator.client(), &judged(&stage, &shop, "web"))).unwrap(), Moved::Evicted);
+    eventually("it is moved", SOON, || {
+        let moved = run(evict(operator.client(), &judged(&stage, &shop, "web"))).unwrap();
+        when(moved == Moved::Evicted, || format!("{moved:?}"))
+    });
     shop.loses(&POD, "web");
 }
 
@@ -238,12 +241,11 @@ fn what_a_budget_refuses_is_asked_once_and_decided_afresh() {
         when(evictions(&entries) >= 2, || format!("{:?}\n{}", subresources(&entries), shop.events().join("\n")))
     });
     let entries = asked();
-    let refused: Vec<_> = entries
-        .iter()
-        .filter(|entry| entry["objectRef"]["subresource"] == "eviction")
-        .map(|entry| &entry["responseStatus"]["code"])
-        .collect();
-    assert!(refused.iter().all(|code| **code == 429), "{refused:?}");
+    let of_eviction = entries.iter().filter(|entry| entry["objectRef"]["subresource"] == "eviction");
+    let codes: Vec<&Value> = of_eviction.map(|entry| &entry["responseStatus"]["code"]).collect();
+    // 409 where its kubelet has written between the look and the eviction.
+    assert!(codes.iter().all(|code| **code == 429 || **code == 409), "{codes:?}");
+    assert!(codes.contains(&&json!(429)), "{codes:?}");
     // Before each eviction the pod is read: a request that is tried again by itself would stand alone.
     let order = subresources(&entries);
     for (at, one) in order.iter().enumerate().filter(|(_, one)| one.contains("eviction")) {

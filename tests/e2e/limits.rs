@@ -160,8 +160,7 @@ fn five_hundred_hostile_objects_leave_the_api_server_and_domicile_well() {
                     // What is let in stays for a while: the operator and the controllers have to read it.
                     let manifest = hostile(&space, number).in_namespace(&space.name);
                     let reply = eventually("the API server answers", SOON, || {
-                        let ask = if number < 200 { User::create } else { User::try_create };
-                        let reply = ask(&stage.tenant, &manifest);
+                        let reply = stage.tenant.create(&manifest);
                         when((200..500).contains(&reply.code), || format!("{} {}", reply.code, reply.message))?;
                         Ok(reply)
                     });

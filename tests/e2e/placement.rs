@@ -172,12 +172,12 @@ fn p13_mirror_pods_are_refused() {
     // Kubernetes wants a mirror pod to name its node.
     let mirror = shop
         .pod("static")
-        .with("{metadata: {annotations: {kubernetes.io/config.mirror: abc}}, spec: {nodeName: frankfurt-a}}")
-        .in_namespace(&shop.name);
-    shop.rejects(&mirror, "[domicile/mirror-pod]");
+        .with("{metadata: {annotations: {kubernetes.io/config.mirror: abc}}, spec: {nodeName: frankfurt-a}}");
     let free = stage.ungoverned();
     free.has_its_account();
-    free.would_ask(mirror.clone().in_namespace(&free.name)).expected();
+    free.would_ask(mirror.clone()).expected();
+    let mirror = mirror.in_namespace(&shop.name);
+    shop.rejects(&mirror, "[domicile/mirror-pod]");
     // A foreign kubelet, which may create mirror pods of its own node.
     let uid = stage.admin.get(&NODE, "", "frankfurt-a")["metadata"]["uid"].clone();
     let owned = mirror

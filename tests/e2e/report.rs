@@ -14,16 +14,22 @@ pub fn report(stage: &Turn, arguments: &[&str]) -> Output {
 #[test]
 fn every_governed_object_is_reported_with_its_place() {
     let stage = shared();
-    let _residency = stage.makes_residency("reported", "{jurisdictions: [CN]}");
+    let class = "{name: reported-ssd, provisioner: diskplugin.csi.alibabacloud.com, default: true}";
+    let spec = format!("{{jurisdictions: [CN], storage: {{classes: [{class}]}}}}");
+    let _residency = stage.makes_residency("reported", &spec);
     let mut shop = stage.ungoverned();
     shop.accepts(bare_pod("away").with("spec: {nodeName: frankfurt-a}"));
     shop.runs("away");
     shop.joins("reported");
     shop.accepts(shop.pod("web"));
     let node = shop.runs("web");
+    shop.accepts(bare_claim("data").with("spec: {storageClassName: reported-ssd}"));
+    shop.accepts(shop.pod("db").with(&mounting("data")));
+    shop.runs("db");
+    shop.accepts("{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: own}, spec: {podSelector: {}, policyTypes: [Ingress], ingress: [{from: [{podSelector: {}}]}]}}");
     eventually("the operator counts one finding", SOON, || {
         let status = stage.admin.get(&DATA_RESIDENCY, "", "reported")["status"].clone();
-        when(status["findings"]["total"] == 1 && status["governed"]["pods"] == 2, || status.to_string())
+        when(status["findings"]["total"] == 1 && status["governed"]["pods"] == 3, || status.to_string())
     });
     let json = report(&stage, &["--output", "json"]);
     assert!(json.status.success(), "{json:?}");
@@ -40,6 +46,13 @@ fn every_governed_object_is_reported_with_its_place() {
     };
     assert_eq!(of("web")["standing"], "Compliant");
     assert!(of("web")["place"].as_str().unwrap().starts_with(&format!("node {node}, data center ")), "{}", of("web"));
+    assert_eq!(of("data")["standing"], "Compliant");
+    let place = of("data")["place"].as_str().unwrap().to_owned();
+    assert!(place.starts_with("volume pvc-") && place.contains(", cn-"), "{place}");
+    assert_eq!(
+        (of("own")["standing"].as_str(), of("own")["subject"]["kind"].as_str()),
+        (Some("Compliant"), Some("NetworkPolicy"))
+    );
     assert_eq!(of("away")["standing"], "NonCompliant");
     assert_eq!(of("away")["findings"][0]["rule"], "domicile/placement");
     assert!(spaces.iter().all(|space| space["namespace"] != "domicile-canary"));

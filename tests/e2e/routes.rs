@@ -397,13 +397,18 @@ fn p18_resize_and_ephemeral_containers_open_nothing() {
         "spec: {nodeSelector: null}",
         "spec: {hostNetwork: true}",
         "spec: {volumes: [{name: v, hostPath: {path: /}}]}",
+        "metadata: {annotations: {k8s.v1.cni.cncf.io/networks: macvlan, cni.projectcalico.org/podIP: 198.51.100.7}, labels: {app: other}}",
+        "status: {podIP: 198.51.100.7, podIPs: [{ip: 198.51.100.7}]}",
     ] {
         for part in ["resize", "ephemeralcontainers"] {
-            let before = shop.get(&POD, "web")["spec"].clone();
+            let before = shop.get(&POD, "web");
             let _ = change(part, spec);
-            let after = shop.get(&POD, "web")["spec"].clone();
+            let after = shop.get(&POD, "web");
             for field in ["nodeName", "nodeSelector", "hostNetwork", "volumes"] {
-                assert_eq!(before[field], after[field], "{part} changed {field} by {spec}");
+                assert_eq!(before["spec"][field], after["spec"][field], "{part} changed {field} by {spec}");
+            }
+            for field in ["/metadata/annotations", "/metadata/labels", "/status/podIPs"] {
+                assert_eq!(before.pointer(field), after.pointer(field), "{part} changed {field} by {spec}");
             }
         }
     }

@@ -33,6 +33,15 @@ fn p23_a_namespace_that_says_nothing_starts_nothing_until_someone_may_say_none()
     ] {
         before.would_ask(more).refused("[domicile/unclassified]");
     }
+    // What the cluster itself needs is locked out by nothing.
+    for space in ["kube-system", "domicile-system"] {
+        for it in [bare_pod("new"), bare_claim("new")] {
+            let reply = stage.admin.try_create(&it.in_namespace(space));
+            assert!(reply.ok() || reply.message.contains("serviceaccount"), "{space}: {}", reply.message);
+        }
+        let service = "{apiVersion: v1, kind: Service, metadata: {name: new}, spec: {ports: [{port: 80}]}}";
+        stage.admin.try_create(&Manifest::from(service).in_namespace(space)).expected();
+    }
     // What waited for a node waits on.
     let target = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "waiting"}, "target": {"kind": "Node", "name": "frankfurt-a"}});
     let binding = format!("{}/binding", POD.path(&before.name, "waiting"));

@@ -55,7 +55,7 @@ fn a_namespace_that_waits_for_rights_to_tiers_says_which() {
     assert_eq!(next(&world, &stored.namespace, None), None, "it stays closed");
     let said = stored.namespace.annotations.get(keys::REFUSED_BECAUSE).unwrap();
     assert!(said.starts_with("being confined, until NetworkPolicy.projectcalico.org can be read; see that"), "{said}");
-    assert!(said.contains("get tiers and list and watch tier.networkpolicies"), "{said}");
+    assert!(said.contains("get all tiers there, by no name, and list and watch tier.networkpolicies"), "{said}");
     assert!(said.contains("forbidden: operation on"), "{said}");
 }
 

@@ -184,6 +184,7 @@ fn spec(residency: &str, number: u8) -> Json {
     let port = object(vec![
         ("protocol", 0.5, words(&["TCP", "UDP"])),
         ("port", 0.8, one_of(vec![json!(443), json!("https"), json!(53), json!(53)])),
+        ("endPort", 0.1, one_of(vec![json!(53), json!(500)])),
     ]);
     let rule = |direction: &'static str| {
         object(vec![(direction, 0.9, list(peer(residency, number), 0..=2)), ("ports", 0.3, list(port.clone(), 0..=2))])
