@@ -40,13 +40,11 @@ pub struct Seen {
 /// # Errors
 /// When the API server does not answer.
 pub async fn look(client: &Client) -> Result<Seen, kube::Error> {
-    let pin = json!({"nodeSelector": {keys::node_residency(keys::CANARY_RESIDENCY): "true"}});
+    let pins = json!({keys::node_residency(keys::CANARY_RESIDENCY): "true"});
     let bound = ask(client, json!({}), json!({"nodeName": "canary"})).await?;
     let plain = ask(client, json!({}), json!({})).await?;
-    let asking = ask(client, json!({keys::ASKS: keys::ASKS_FOR_POLICIES}), pin.clone()).await?;
-    let mut in_the_hosts_network = pin;
-    in_the_hosts_network["hostNetwork"] = json!(true);
-    let insecure = ask(client, json!({}), in_the_hosts_network).await?;
+    let asking = ask(client, json!({keys::ASKS: keys::ASKS_FOR_POLICIES}), json!({"nodeSelector": pins})).await?;
+    let insecure = ask(client, json!({}), json!({"nodeSelector": pins, "hostNetwork": true})).await?;
     Ok(Seen {
         refused: bound.message.contains("[domicile/node-name]"),
         mutation: mutation(&plain),

@@ -117,12 +117,12 @@ fn is_narrowable(rules: &[Rule<'_>], permitted: &Permitted) -> bool {
     }
     let peers: Vec<Peer<'_>> =
         rules.iter().flat_map(|rule| rule.peers.iter().map(|peer| Peer::read(peer, rule.outwards))).collect();
-    let is_named = |rule: &Rule<'_>, block: &str| {
-        !permitted.networks.iter().any(|own| own == block) && !(rule.is_dns && block == keys::NODE_LOCAL_DNS)
+    let is_permitted = |rule: &Rule<'_>, block: &str| {
+        permitted.networks.iter().any(|own| own == block) || (rule.is_dns && block == keys::NODE_LOCAL_DNS)
     };
     let written = rules.iter().flat_map(|rule| rule.peers.iter().map(move |peer| (rule, peer)));
     let blocks = written.filter_map(|(rule, peer)| Some((rule, field(peer, &["ipBlock", "cidr"]).as_str()?)));
-    let compared = blocks.filter(|(rule, block)| is_named(rule, block)).count().saturating_mul(networks);
+    let compared = blocks.filter(|(rule, block)| !is_permitted(rule, block)).count().saturating_mul(networks);
     let selectors = || peers.iter().filter(|peer| peer.selects_namespaces());
     let wide = rules.iter().filter(|rule| rule.peers.is_empty()).count()
         + peers.iter().filter(|peer| peer.is_any_address(permitted)).count()
