@@ -35,7 +35,7 @@ use crate::{
     apply,
     compile::nodes,
     observe::{Change, Delta, Kind, watch::KINDS},
-    report::events::{self, Telling},
+    report::events,
     resolve::Location,
     telemetry::{Health, Metrics, Operation, Outcome},
     webhook::Namespaces,
@@ -61,6 +61,7 @@ type Running = FuturesUnordered<BoxFuture<'static, (Work, Operation, u64, Result
 /// Owns what is known.
 pub struct Operator {
     client: Client,
+    /// Publishes events beside everything else; an event that is lost loses nothing.
     teller: Teller,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
@@ -253,14 +254,14 @@ impl Operator {
             Work::Class(name) => {
                 let step = class::next(&self.world, name);
                 let restored = self.memory.class(&self.world, name, step.as_ref());
-                self.tell(restored);
+                self.teller.tell(restored);
                 let step = step?;
                 Some((Operation::StorageClass, class::carry_out(client, name.clone(), step).boxed()))
             }
             Work::ClusterPolicy(name) => {
                 let step = cluster_policy::next(&self.world, name);
                 let restored = self.memory.cluster_policy(&self.world, name, step.as_ref());
-                self.tell(restored);
+                self.teller.tell(restored);
                 let request = cluster_policy::carry_out(client, name.clone(), step?);
                 Some((Operation::ClusterNetworkPolicy, request.boxed()))
             }
@@ -287,7 +288,7 @@ impl Operator {
         let serves = nodes::serves(location, &self.world.residencies);
         let restored = self.memory.node(node, location, serves, &changes);
         let (client, name) = (self.client.clone(), name.to_owned());
-        self.tell(tellings.into_iter().chain(restored));
+        self.teller.tell(tellings.into_iter().chain(restored));
         if changes.is_empty() {
             return None;
         }
@@ -350,7 +351,7 @@ impl Operator {
             }
         }
         let restored = self.memory.policies(&self.world, space, step.as_ref());
-        self.tell(restored);
+        self.teller.tell(restored);
         if !narrows {
             let next = self.narrowing.is_done(name);
             self.call(next);
@@ -416,7 +417,7 @@ impl Operator {
         for residency in residencies {
             self.queue.add(Work::Residency(residency), soon);
         }
-        self.tell(tellings.into_iter().flatten());
+        self.teller.tell(tellings.into_iter().flatten());
         self.measure();
     }
 
@@ -444,16 +445,16 @@ impl Operator {
             Ok(written) => {
                 self.metrics.count(operation, Outcome::Done);
                 self.queue.done(&work);
-                self.tell(tellings(&self.world, &work, &written).into_iter().chain(written.tellings));
+                self.teller.tell(tellings(&self.world, &work, &written).into_iter().chain(written.tellings));
                 if let Work::Namespace(name) = &work {
                     self.pace.goes_on(name);
                     if written.meaning != Some(Meaning::Shut) {
                         self.troubles.forget(name);
                     }
-                }
-                if let (Work::Namespace(name), Some(meaning)) = (&work, written.meaning) {
-                    tracing::info!(namespace = %name, ?meaning, "namespace written");
-                    if meaning == Meaning::Confined {
+                    if let Some(meaning) = written.meaning {
+                        tracing::info!(namespace = %name, ?meaning, "namespace written");
+                    }
+                    if written.meaning == Some(Meaning::Confined) {
                         self.settled_at.insert(name.clone(), Instant::now());
                     }
                 }
@@ -461,7 +462,7 @@ impl Operator {
                     tracing::info!(pod = %key, ?moved, "a pod that stands outside");
                     let (judged, now) = (self.judged.get(&key.namespace), Instant::now());
                     let tellings = self.evictions.take_in(&self.world, judged, &key, &moved, now);
-                    self.tell(tellings);
+                    self.teller.tell(tellings);
                     self.queue.add(work.clone(), now + eviction::EVERY);
                 }
                 for change in written.changes {
@@ -488,11 +489,6 @@ impl Operator {
                 }
             }
         }
-    }
-
-    /// Publishes events beside everything else; an event that is lost loses nothing.
-    fn tell(&self, tellings: impl IntoIterator<Item = Telling>) {
-        self.teller.tell(tellings);
     }
 }
 

@@ -19,6 +19,8 @@ use crate::{
 const EVICTING: &str = "{jurisdictions: [CN], placement: {eviction: Enabled}}";
 /// Prefers Frankfurt, so that pods of an ungoverned namespace run there.
 const PREFERS_FRANKFURT: &str = "spec: {template: {spec: {affinity: {nodeAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 100, preference: {matchExpressions: [{key: topology.kubernetes.io/region, operator: In, values: [eu-central-1]}]}}]}}}}}";
+/// Lets no pod of `held` go.
+const BUDGET: &str = "{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: held}, spec: {maxUnavailable: 0, selector: {matchLabels: {app: held}}}}";
 const IN_FRANKFURT: &str = "spec: {template: {spec: {nodeSelector: {topology.kubernetes.io/region: eu-central-1}}}}";
 
 fn nodes_of(shop: &Namespace, app: &str) -> Vec<String> {
@@ -65,10 +67,7 @@ fn pods_that_stand_outside_are_moved_and_budgets_respected() {
     let mut shop = stage.ungoverned();
     shop.accepts(shop.deployment("web", 3).with(PREFERS_FRANKFURT));
     shop.accepts(shop.deployment("held", 1).with(PREFERS_FRANKFURT));
-    let budget = Manifest::from(
-        "{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: held}, spec: {maxUnavailable: 0, selector: {matchLabels: {app: held}}}}",
-    );
-    shop.accepts(budget);
+    shop.accepts(BUDGET);
     run_in_frankfurt(&shop, "web", 3);
     run_in_frankfurt(&shop, "held", 1);
     shop.joins("moving");
@@ -212,10 +211,7 @@ fn what_a_budget_refuses_is_asked_once_and_decided_afresh() {
     let _residency = stage.makes_residency("asking-once", EVICTING);
     let mut shop = stage.ungoverned();
     shop.accepts(shop.deployment("held", 1).with(PREFERS_FRANKFURT));
-    let budget = Manifest::from(
-        "{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: held}, spec: {maxUnavailable: 0, selector: {matchLabels: {app: held}}}}",
-    );
-    shop.accepts(budget);
+    shop.accepts(BUDGET);
     run_in_frankfurt(&shop, "held", 1);
     shop.joins("asking-once");
     let asked = || -> Vec<Value> {
