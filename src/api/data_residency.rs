@@ -293,7 +293,7 @@ pub struct DataResidencyStatus {
     pub enforced_by: Option<EnforcedBy>,
     /// Which ways out are closed in this cluster, and by what: the routes of `domicile coverage`, but those whose kinds the
     /// cluster does not serve. Only while the mode is Enforce; in other modes nothing is refused. What is left of closed ones
-    /// says the command.
+    /// the command tells.
     #[schemars(length(max = 256))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<Routes>,
@@ -387,13 +387,17 @@ pub struct EnforcedBy {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Routes {
-    /// What closes them, for example `AdmissionPolicy`, `NetworkPolicy` or `ClusterNetworkPolicy`; `Audit only` where what breaks
-    /// the residency is found and told, `Not seen`, `Not enforced` or `Not enforceable`.
+    /// What closes them: `AdmissionPolicy`, `PodSecurity`, `StorageClass`, `Operator`, `StaticManifests`, `NetworkPolicy` or
+    /// `ClusterNetworkPolicy`; `Audit only` where what breaks the residency is found and told, `Not seen`, `Not enforced` or
+    /// `Not enforceable`.
     pub enforced_by: String,
     /// Their ids, for example `P1`: placement (P), storage (S), network and access (N).
     #[schemars(length(max = 256))]
     pub ids: Vec<String>,
-    /// What would close them, where they are open.
+    /// The way out, in words, of one that is not seen to be closed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub route: String,
+    /// What would close it, or what is left of it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remedy: String,
 }

@@ -86,7 +86,7 @@ fn judge(key: &Key, kind: &'static str, exposed: &Exposed, confinement: &Confine
         _ if exposure == Exposure::Deny => findings.push(finding(
             "domicile/service-type",
             format!("a Service of type {how} is reached from outside the cluster, and exposure is {exposure}"),
-            "make it a ClusterIP, or ask for spec.network.exposure: Allow of the DataResidency and set externalTrafficPolicy: Local",
+            "make it a ClusterIP, or ask for spec.network.exposure: Allow of the DataResidency, set externalTrafficPolicy: Local, and let spec.network.ingress.allow name the clients",
         )),
         _ if exposed.hides_source && confinement.ingress == Ingress::Restricted => findings.push(finding(
             "domicile/hidden-source",

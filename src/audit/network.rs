@@ -185,7 +185,7 @@ fn opened(rules: &[Named<'_>], confinement: &Confinement) -> Vec<Violation> {
     let foreign = first_of(foreign_blocks(rules, confinement), named).map(|found| Violation {
         rule: FOREIGN,
         message: format!("{found}, which does not lie inside {}", networks()),
-        remedy: "name an ipBlock inside one of the permitted networks, or leave this one out: what spec.network.egress.allow or ingress.allow of the DataResidency names, Domicile opens itself where annotation domicile.dev/permitting of the namespace is All (label domicile.dev/permit: All)"
+        remedy: "name an ipBlock inside one of the permitted networks, or leave this one out: what spec.network.egress.allow or ingress.allow of the DataResidency names, Domicile opens itself where annotation domicile.dev/permitting of the namespace is All (label domicile.dev/permit: All); API servers are permitted where spec.controlPlane.addresses of a DataCenter names them"
             .to_owned(),
     });
     let namespaces = first_of(foreign_namespaces(rules, confinement), str::to_owned).map(|found| Violation {

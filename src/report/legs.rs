@@ -65,7 +65,11 @@ pub(super) fn storage(outcome: &Outcome<'_>) -> Judgement {
 /// Namespaces are isolated and nothing opens them. That a plugin heeds that can't be seen, so this is never true.
 pub(super) fn network(outcome: &Outcome<'_>, findings: &[&Finding]) -> Judgement {
     let Judgement { status, reason, message } = isolated(outcome, findings);
-    Judgement { status, reason, message: message + &left_to_their_own(outcome) }
+    let further = match outcome.resolved.mode {
+        Mode::Enforce => dns_elsewhere(outcome) + &api_servers(outcome),
+        Mode::Warn | Mode::Audit => String::new(),
+    };
+    Judgement { status, reason, message: message + &further + &left_to_their_own(outcome) }
 }
 
 fn isolated(outcome: &Outcome<'_>, findings: &[&Finding]) -> Judgement {
@@ -81,11 +85,7 @@ fn isolated(outcome: &Outcome<'_>, findings: &[&Finding]) -> Judgement {
                         .to_owned()
                 }
             };
-            let message = format!(
-                "{stand}; whether this cluster's network plugin enforces that was not seen{}{}",
-                dns_elsewhere(outcome),
-                api_servers(outcome)
-            );
+            let message = format!("{stand}; whether this cluster's network plugin enforces that was not seen");
             Judgement::unknown(PLUGIN_NOT_SEEN, message)
         })
 }

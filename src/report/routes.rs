@@ -1,12 +1,12 @@
 //! The routes in a residency's status: what `domicile coverage` tells of the cluster, put together where it is the same.
 //!
-//! For whoever looks with kubectl alone. What is closed is named by its ids, what is not has its remedy beside it; routes whose kinds
-//! are not served are left out.
+//! For whoever looks with kubectl alone. What is closed is named by its ids, what is not stands for itself with its remedy; routes
+//! whose kinds are not served are left out.
 
 use std::collections::BTreeMap;
 
 use super::{
-    coverage::{Coverage, Facts, State, coverage},
+    coverage::{Coverage, Facts, Row, State, coverage},
     residency::NetworkTier,
 };
 use crate::api::data_residency::Routes;
@@ -15,12 +15,19 @@ use crate::api::data_residency::Routes;
 #[must_use]
 pub fn routes(facts: &Facts) -> Vec<Routes> {
     let Coverage { routes, .. } = coverage(facts);
-    let mut alike: BTreeMap<(State, String, String), Vec<String>> = BTreeMap::new();
+    let mut alike: BTreeMap<(State, String, String), Vec<Row>> = BTreeMap::new();
     for row in routes.into_iter().filter(|row| row.state != State::NotServed) {
-        let remedy = if row.state == State::Enforced { String::new() } else { row.rest };
-        alike.entry((row.state, row.enforced_by, remedy)).or_default().push(row.id.to_owned());
+        let remedy = if row.state == State::Enforced { String::new() } else { row.rest.clone() };
+        alike.entry((row.state, row.enforced_by.clone(), remedy)).or_default().push(row);
     }
-    let told = |((_, enforced_by, remedy), ids)| Routes { enforced_by, ids, remedy };
+    let told = |((state, enforced_by, remedy), rows): (_, Vec<Row>)| {
+        // What is said of one alone speaks of that one.
+        let route = match rows.as_slice() {
+            [row] if state != State::Enforced => row.route.to_owned(),
+            _ => String::new(),
+        };
+        Routes { enforced_by, ids: rows.iter().map(|row| row.id.to_owned()).collect(), route, remedy }
+    };
     alike.into_iter().map(told).collect()
 }
 
@@ -70,7 +77,10 @@ mod tests {
         ] {
             assert_eq!(of(&told, id).enforced_by, by);
             assert_eq!(of(&told, id).remedy.is_empty(), by == "PodSecurity", "{id}");
+            let is_alone = of(&told, id).ids.len() == 1;
+            assert_eq!(of(&told, id).route.is_empty(), by == "PodSecurity" || !is_alone, "{id}");
         }
+        assert!(!of(&told, "P23").route.is_empty());
     }
 
     #[test]
@@ -95,5 +105,9 @@ mod tests {
         let told = routes(&facts);
         assert_eq!(of(&told, "P1").enforced_by, "Not enforced");
         assert!(of(&told, "P1").remedy.contains("domicile-pods"));
+        assert!(
+            of(&told, "P1").ids.len() > 50 && of(&told, "P1").route.is_empty(),
+            "it is said of all of them at once"
+        );
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn dns_elsewhere(outcome: &Outcome<'_>) -> String {
     )
 }
 
-/// Namespaces that had network policies of their own when they joined: their zero trust is kept, and what these do not open is closed.
+/// Namespaces that had network policies of their own when they joined, or when somebody took away that they asked for no others: their zero trust is kept, and what these do not open is closed.
 pub(super) fn left_to_their_own(outcome: &Outcome<'_>) -> String {
     let all = || outcome.namespaces.iter().filter(|one| one.left_to_its_own);
     let told = |is_enforced: bool, opens: &str| {
@@ -61,9 +61,9 @@ pub(super) fn left_to_their_own(outcome: &Outcome<'_>) -> String {
             all().filter(|one| (one.mode == Mode::Enforce) == is_enforced).map(|one| one.name).collect();
         (!names.is_empty()).then(|| format!("; in {} {opens}", some_of(names)))
     };
-    let closed = "nothing opens pods but NetworkPolicies that were there before, not even for DNS";
+    let closed = "nothing opens pods but their own NetworkPolicies, not even for DNS";
     let would_close =
-        "with enforcement: Enforce nothing would open pods but NetworkPolicies that are there, not even for DNS";
+        "with enforcement: Enforce nothing would open pods but their own NetworkPolicies, not even for DNS";
     let remedy = all().next().map(|_| {
         ": to open what is permitted beside them, label the namespace domicile.dev/permit: All, or None where that is meant"
     });

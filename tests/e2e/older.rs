@@ -171,7 +171,7 @@ fn a_namespace_that_keeps_its_zero_trust_is_told_what_that_closes() {
     first.joins("keeping-trust");
     network(&format!("in {} with enforcement: Enforce nothing would open pods", first.name), true);
     residency.becomes("spec: {enforcement: Enforce}");
-    network(&format!("in {} nothing opens pods but NetworkPolicies", first.name), true);
+    network(&format!("in {} nothing opens pods but their own NetworkPolicies", first.name), true);
     second.joins("keeping-trust");
     second.tells(&["Confined Namespace", "NetworkPolicies of its own", "domicile.dev/permit: All"]);
     for shop in [&first, &second] {
@@ -184,7 +184,7 @@ fn a_namespace_that_keeps_its_zero_trust_is_told_what_that_closes() {
             when(stage.passes(&web, "10.20.5.5", 443), || format!("{:?}", shop.list(&NETWORK_POLICY)))
         });
     }
-    network("NetworkPolicies that were there before", false);
+    network("their own NetworkPolicies", false);
 }
 
 #[test]
