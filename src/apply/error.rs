@@ -25,6 +25,11 @@ pub enum Error {
     /// The API server says no.
     #[error("refused: {0}")]
     Refused(String),
+    /// The resource's definition does not know a field of this version.
+    #[error(
+        "{0}; the CRDs are older than this operator: apply those of its version (kubectl apply --server-side --force-conflicts -f crds/)"
+    )]
+    OlderSchema(String),
     /// No answer in time.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
@@ -47,6 +52,7 @@ impl Error {
             Self::Conflict | Self::NotFound | Self::Behind(_) | Self::Unfinished => Outcome::Conflict,
             Self::Outrun
             | Self::Refused(_)
+            | Self::OlderSchema(_)
             | Self::TimedOut(_)
             | Self::Unreadable
             | Self::Answered(..)
@@ -54,6 +60,9 @@ impl Error {
         }
     }
 }
+
+/// What an API server says of a field that is applied, and that the schema does not have.
+const NOT_DECLARED: &str = "field not declared in schema";
 
 /// What an API server makes of etcd's answer to an object that is larger than it takes, and of its own to one that it cannot send there.
 pub(super) fn is_too_large(message: &str) -> bool {
@@ -64,6 +73,9 @@ impl From<kube::Error> for Error {
     /// By HTTP status code: kube's own predicates look at the reason alone, which a plain-text 404 does not have.
     fn from(error: kube::Error) -> Self {
         match &error {
+            kube::Error::Api(status) if status.message.contains(NOT_DECLARED) => {
+                Self::OlderSchema(status.message.clone())
+            }
             kube::Error::Api(status) => match status.code {
                 404 => Self::NotFound,
                 409 => Self::Conflict,

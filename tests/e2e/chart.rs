@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use domicile::policies::values::Values;
 
-use crate::support::prelude::*;
+use crate::support::{prelude::*, process::repository};
 
 const ESCAPE: &str = "spec: {nodeName: frankfurt-a}";
 
@@ -281,5 +281,53 @@ fn an_uninstall_out_of_order_locks_nothing_and_an_install_after_it_tells_what_go
     });
     eventually("it is no peer while a pod of it stands abroad", SOON, || {
         when(!shop.labels().contains_key("domicile.dev/peer"), || format!("{:?}", shop.labels()))
+    });
+}
+
+/// The definitions of this version, brought as the README has it; at the end also where the test failed.
+struct Definitions<'stage>(&'stage Turn);
+
+impl Definitions<'_> {
+    fn are_applied(&self) -> bool {
+        let crds = repository().join("crds");
+        self.0.admin.kubectl(&format!("apply --server-side --force-conflicts -f {}", crds.display())).ok()
+    }
+}
+
+impl Drop for Definitions<'_> {
+    fn drop(&mut self) {
+        self.are_applied();
+    }
+}
+
+/// Helm leaves CRDs as they are. An operator that says more than they know writes no status: its log says what mends it.
+#[test]
+fn definitions_that_are_older_than_the_operator_are_told_and_brought_as_the_readme_has_it() {
+    let stage = to_install_anew();
+    stage.is_left_alone();
+    let definitions = Definitions(&stage);
+    let path = DEFINITION.path("", "dataresidencies.domicile.dev");
+    let mut older = stage.admin.get_at(&path).expected();
+    let status = older.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/status/properties");
+    status.and_then(Value::as_object_mut).and_then(|fields| fields.remove("routes")).expect("the newest field");
+    stage.admin.replace_at(&path, &older).expected();
+    let routes = json!({"apiVersion": "domicile.dev/v1alpha1", "kind": "DataResidency", "status": {"routes": []}});
+    let knows = || {
+        let path = format!("{}/status?dryRun=All&force=true&fieldManager=test", DATA_RESIDENCY.path("", "mainland"));
+        stage.admin.send("PATCH", &path, "application/apply-patch+yaml", Some(&routes)).ok()
+    };
+    eventually("the field is known no more", SOON, || when(!knows(), || "it is".into()));
+    let before = stage.operator.said().len();
+    let shop = stage.governed("mainland");
+    shop.accepts(shop.pod("web"));
+    eventually("the operator says what to do", LATER, || {
+        let said = stage.operator.said()[before..].to_owned();
+        when(said.contains("the CRDs are older than this operator") && said.contains("-f crds/"), || said)
+    });
+    assert!(definitions.are_applied());
+    eventually("the field is known again", SOON, || when(knows(), || "it is not".into()));
+    eventually("the status is written again", LATER, || {
+        let status = stage.admin.get(&DATA_RESIDENCY, "", "mainland")["status"].clone();
+        when(status["governed"]["pods"] == 1 && status["routes"].is_array(), || status.to_string())
     });
 }
