@@ -65,10 +65,9 @@ pub async fn evict(client: Client, eviction: &Eviction) -> Result<Moved, Error> 
         Err(Error::NotFound) => return Ok(Moved::Changed),
         Err(error) => return Err(error),
     };
-    let preconditions = Preconditions {
-        uid: live.metadata.uid.clone(), // the name may be another pod's in a moment
-        resource_version: live.metadata.resource_version.clone(),
-    };
+    // The name may be another pod's in a moment. Which version it is does not matter: where it runs and what pins it stays as it is,
+    // and whoever writes it all the time would never be moved.
+    let preconditions = Preconditions { uid: live.metadata.uid.clone(), ..Preconditions::default() };
     let now = Pod::from(LivePod::of(&live).map_err(kube::Error::SerdeError)?);
     if now.uid != pod.uid || now.node != pod.node || now.pins != pod.pins || now.terminating || !now.is_active() {
         return Ok(Moved::Changed);

@@ -113,6 +113,29 @@ fn n3_a_pod_has_no_further_network() {
     }
 }
 
+/// It runs until its grace period is over, which may be a year, or as long as somebody holds it.
+#[test]
+fn n3b_a_pod_that_ends_gets_no_further_network() {
+    let stage = shared();
+    let (shop, free) = (stage.governed("mainland"), stage.ungoverned());
+    let note = json!({"metadata": {"annotations": {"k8s.v1.cni.cncf.io/networks": "macvlan"}}});
+    for space in [&shop, &free] {
+        space.accepts(space.pod("held").with("metadata: {finalizers: [example.com/held]}"));
+        space.runs("held");
+        space.delete(&POD, "held").expected();
+        assert!(space.get(&POD, "held")["metadata"]["deletionTimestamp"].is_string());
+        let reply = stage.tenant.patch(&POD, &space.name, "held", &note);
+        if space.name == free.name {
+            reply.expected();
+        } else {
+            reply.refused("[domicile/further-network]");
+        }
+        // And nothing keeps it from ending.
+        space.patch(&POD, "held", "metadata: {finalizers: null}").expected();
+        space.loses(&POD, "held");
+    }
+}
+
 /// Whatever else its annotations say, and however many there are.
 #[test]
 fn n3_a_pod_of_thousands_of_annotations_is_judged() {
