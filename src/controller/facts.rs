@@ -1,7 +1,7 @@
 //! What coverage is judged by, as an API server tells it.
 //!
-//! The operator asks for each status and the command for whoever runs it, and both ask in the same way. Pods are sent as dry runs;
-//! nothing is written. To whom the API server sends objects only the command looks, with the rights of whoever runs it.
+//! The operator asks for its statuses and `domicile coverage` for whoever runs it, and both ask in the same way. Reading only. To whom
+//! the API server sends objects is not asked here: the command looks for itself, with the rights of whoever runs it.
 
 use std::collections::BTreeSet;
 

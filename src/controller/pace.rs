@@ -29,8 +29,8 @@ const SHARE_OF_ALL: u32 = 2;
 /// So far apart are the looks at a namespace that do not wait: whoever turns its label to and fro gains nothing by it.
 const HURRIES_APART: Duration = Duration::from_secs(30);
 
-/// So long a namespace waits at most for whose residency something else holds by now: what is withdrawn does not stand until all
-/// that takes long was looked at.
+/// So long a namespace whose residency asks for something else by now waits at most for its turn: what is withdrawn does not stand
+/// until all that takes long was looked at.
 const WITHDRAWN_WITHIN: Duration = Duration::from_secs(10);
 
 /// When each namespace may be looked at.

@@ -164,7 +164,8 @@ fn outcome<'a>(
     })
 }
 
-/// Whether a namespace is left to network policies of its own though nobody has asked for that: it had them when it joined.
+/// Whether a namespace is left to network policies of its own though nobody asks for that: it had them when it joined, or when the
+/// label that asked for it was taken away.
 pub(super) fn left_to_its_own(world: &World, space: &Namespace) -> bool {
     let says = |value: &str| space.annotations.get(keys::PERMITTING).is_some_and(|own| own == value);
     let is_asked_for = |name: &str| world.residencies.get(name).is_none_or(|one| one.permitting == Permitting::None);
